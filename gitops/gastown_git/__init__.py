@@ -1,0 +1,1 @@
+"""Git for Gas Town: repositories, merging, the refinery kernel and the repo server; knows neither Kubernetes nor gastown."""

@@ -1,0 +1,1 @@
+"""The merge queue: kernel (moves main), planner (pure), evidence."""

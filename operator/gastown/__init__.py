@@ -1,0 +1,1 @@
+"""Gas Town on Kubernetes: kinds, deciders, control loop, processes and command lines."""

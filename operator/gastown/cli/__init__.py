@@ -1,0 +1,1 @@
+"""The command lines gt (workspace) and bd (beads), a module per command, imported when called."""
