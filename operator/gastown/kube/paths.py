@@ -1,0 +1,40 @@
+"""Where the API server serves a kind, and the query strings of the verbs; shared by both clients."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+from gastown.api.kinds import Kind
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+# JSON is YAML, so the body of an apply needs no YAML library.
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+def collection(kind: Kind, namespace: str | None) -> str:
+    """Path of all objects of a kind, in one namespace or (None) in all."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    return f"{root}{scope}/{kind.plural}"
+
+
+def item(kind: Kind, namespace: str | None, name: str, subresource: str = "") -> str:
+    """Path of one object.
+
+    Raises:
+        ValueError: The name is empty; the path would be the collection's, and a DELETE of it deletes everything.
+    """
+    if not name:
+        raise ValueError(f"{kind.name} in namespace {namespace or '-'}: empty name; pass metadata.name")
+    tail = f"/{subresource}" if subresource else ""
+    return f"{collection(kind, namespace)}/{quote(name, safe='')}{tail}"
+
+
+def with_query(path: str, **query: str | int | bool | None) -> str:
+    """The path with a query string; None and "" are left out, booleans become true and false."""
+    told = {
+        key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items() if value is not None and value != ""
+    }
+    return f"{path}?{urlencode(told)}" if told else path
