@@ -49,14 +49,15 @@ class Apply:
     """Server-side apply, by force: for what is kept in shape or co-owned. Costs the API server twice a Create.
 
     Attributes:
-        object: Only the fields this manager owns. A field it owned and leaves out now is removed.
+        object: JSON form of only the fields this manager owns; a dataclass would claim the defaults of all others too. A field it
+            owned and leaves out now is removed.
         manager: Field manager, such as gastown-operator.
         seen: The object as seen, or None. If given, the apply is dropped when `seen` holds all that is wanted; leave it out where
             leaving out a field is meant to remove it.
         subresource: "" or "status".
     """
 
-    object: KubernetesObject | Mapping[str, Any]
+    object: Mapping[str, Any]
     manager: str
     seen: KubernetesObject | None = None
     subresource: Literal["", "status"] = ""

@@ -6,14 +6,14 @@ official client in `cli`.
 
 from __future__ import annotations
 
-import base64
 import os
 import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVICEACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 # The process node, and tests, may mount the ServiceAccount elsewhere.
@@ -128,6 +128,8 @@ def from_kubeconfig(path: str | os.PathLike[str], context: str = "") -> Configur
     Raises:
         ConfigurationError: Not readable, the context is missing, or it needs a plugin.
     """
+    from pathlib import Path
+
     import yaml
 
     file = Path(path)
@@ -169,6 +171,8 @@ def _beside(file: Path, name: str | None) -> str:
 
 
 def _decoded(data: str | None) -> str:
+    import base64
+
     return base64.b64decode(data).decode() if data else ""
 
 
@@ -181,6 +185,8 @@ def _read_or_empty(path: str) -> str:
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    import tempfile
+
     # The ssl module reads certificates from files only; the key must not stay behind in one.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
         file.write(f"{certificate}\n{key}\n")
