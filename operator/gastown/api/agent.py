@@ -9,6 +9,12 @@ from .usage import Usage
 
 ROLE_POLECAT = "polecat"
 ROLE_CREW = "crew"
+# Infrastructure: visible as agents, run by controllers.
+ROLE_MAYOR = "mayor"
+ROLE_DEACON = "deacon"
+ROLE_WITNESS = "witness"
+ROLE_REFINERY = "refinery"
+ROLES = (ROLE_POLECAT, ROLE_CREW, ROLE_MAYOR, ROLE_DEACON, ROLE_WITNESS, ROLE_REFINERY)
 
 PHASE_IDLE = "Idle"
 PHASE_STARTING = "Starting"

@@ -11,8 +11,9 @@ NAME = "town"
 # The prefix of beads that belong to the town itself and to no rig.
 PREFIX = "hq"
 
-STOP_OFF = "Off"
-STOP_ON = "On"
+# Not Off and On: YAML 1.1 reads those as booleans, and an emergency is no time to find out.
+STOP_OFF = "Inactive"
+STOP_ON = "Active"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class TownDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmergencyStop:
-    """While mode is On nothing is bound, started or landed."""
+    """While mode is Active nothing is bound, started or landed."""
 
     mode: str = STOP_OFF
     reason: str = ""
