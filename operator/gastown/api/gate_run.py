@@ -11,6 +11,12 @@ VERDICT_PASSED = "Passed"
 VERDICT_FAILED = "Failed"
 VERDICT_ERROR = "Error"
 
+PHASE_PENDING = "Pending"
+PHASE_RUNNING = "Running"
+PHASE_PASSED = "Passed"
+PHASE_FAILED = "Failed"
+PHASE_ERROR = "Error"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRunSpec:

@@ -15,6 +15,17 @@ GATE_COMMAND = "Command"
 GATE_REVIEW = "Review"
 GATE_APPROVAL = "Approval"
 
+CLONE_FULL = "Full"
+CLONE_BLOBLESS = "Blobless"
+CLONE_SHALLOW = "Shallow"
+
+MERGE_QUEUE = "Queue"
+
+PHASE_PENDING = "Pending"
+PHASE_READY = "Ready"
+PHASE_SUSPENDED = "Suspended"
+PHASE_STALLED = "Stalled"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
@@ -39,7 +50,7 @@ class RigGit:
     upstream: str = ""
     branch: str = "main"
     secretName: str = ""
-    cloneStrategy: str = "Full"
+    cloneStrategy: str = CLONE_FULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +69,7 @@ class RigSpec:
     git: RigGit = field(default_factory=RigGit)
     gates: list[Gate] = field(default_factory=list)
     protectedPaths: list[str] = field(default_factory=list)
-    mergeStrategy: str = "Queue"
+    mergeStrategy: str = MERGE_QUEUE
     maxPolecats: int = 4
     maxGateRuns: int = 2
     profileName: str = ""

@@ -15,6 +15,9 @@ PREFIX = "hq"
 STOP_OFF = "Inactive"
 STOP_ON = "Active"
 
+PHASE_RUNNING = "Running"
+PHASE_STOPPED = "Stopped"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TownCapacity:
