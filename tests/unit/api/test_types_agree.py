@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -149,6 +150,14 @@ def default_wanted(pair: Pair) -> Any:
 
 def has_defaults(object_schema: dict[str, Any]) -> bool:
     return any("default" in below or has_defaults(below) for below in object_schema.get("properties", {}).values())
+
+
+@each_kind
+def test_a_text_with_a_default_is_never_empty_since_the_codec_does_not_write_empty_text(kind: Kind) -> None:
+    for pair in kind_pairs(kind):
+        if pair.schema["type"] == "string" and (pair.field.default is dataclasses.MISSING or pair.field.default):
+            refuses_empty = "enum" in pair.schema or pair.schema.get("minLength") or not re.match(pair.schema.get("pattern", ""), "")
+            assert refuses_empty, pair.path
 
 
 @each_kind
