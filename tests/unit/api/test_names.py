@@ -68,9 +68,10 @@ def test_law_a_shortened_name_is_a_valid_label_value(name: str) -> None:
     assert short == name or len(name) > names.LABEL_LIMIT
 
 
-@given(long_names, long_names)
-def test_law_two_names_never_share_a_short_one(one: str, other: str) -> None:
-    assert (names.shorten(one) == names.shorten(other)) is (one == other)
+@given(long_names, labels, labels)
+def test_law_two_names_never_share_a_short_one_even_when_they_begin_alike(beginning: str, one: str, other: str) -> None:
+    long_beginning = beginning + "a" * names.LABEL_LIMIT
+    assert (names.shorten(long_beginning + one) == names.shorten(long_beginning + other)) is (one == other)
 
 
 @given(labels, object_ids, object_ids, st.integers(1, 99), labels)
