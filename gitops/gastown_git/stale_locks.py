@@ -1,0 +1,88 @@
+"""Lock files that a killed process left behind.
+
+git and libgit2 lock a file by creating `<file>.lock`; a process killed in between leaves it for ever, and main could never move
+again. A lock is held for milliseconds, so one that stands unchanged for `ABANDONED_SECONDS` has no owner. The age is measured by
+watching it on the monotonic clock, not from its time stamp: after a laptop's sleep every lock looks hours old, its owner alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ABANDONED_SECONDS = 8.0
+"""A thousand times longer than a ref lock is held; short enough that a killed refinery's successor lands soon."""
+
+
+class LockWatch:
+    """Remembers since when each lock file of a repository stands unchanged.
+
+    Args:
+        repository: Path of the bare repository.
+    """
+
+    def __init__(self, repository: str | Path) -> None:
+        self._repository = Path(repository)
+        self._first_seen: dict[Path, tuple[tuple[int, int], float]] = {}
+
+    def remove_abandoned(self, names: Iterable[str]) -> list[str]:
+        """Look at some lock files and remove those that stood unchanged for too long.
+
+        Args:
+            names: Paths below the repository, such as `refs/heads/main.lock`.
+
+        Returns:
+            The names removed.
+        """
+        now = time.monotonic()
+        removed = []
+        for name in names:
+            path = self._repository / name
+            mark = _mark(path)
+            if mark is None:
+                self._first_seen.pop(path, None)
+                continue
+            seen_mark, since = self._first_seen.get(path, (mark, now))
+            if seen_mark != mark:
+                since = now  # another owner's lock under the same name
+            self._first_seen[path] = (mark, since)
+            if now - since >= ABANDONED_SECONDS and self._remove(path, mark):
+                removed.append(name)
+        return removed
+
+    def sweep(self) -> list[str]:
+        """Look at all lock files of refs, configuration and commit-graph; call it every minute or so.
+
+        Returns:
+            The names removed.
+        """
+        return self.remove_abandoned(list(self._all_locks()))
+
+    def _all_locks(self) -> Iterator[str]:
+        places = [self._repository / "refs", self._repository / "objects" / "info"]
+        yield from (entry.name for entry in self._repository.glob("*.lock"))
+        for place in places:
+            for folder, _, files in os.walk(place):
+                yield from (str((Path(folder) / file).relative_to(self._repository)) for file in files if file.endswith(".lock"))
+
+    def _remove(self, path: Path, mark: tuple[int, int]) -> bool:
+        # one remover at a time: two could both see the old lock, and the slower one would remove a fresh lock of that name
+        with (self._repository / "gastown-lock-removal").open("a") as guard, contextlib.suppress(FileNotFoundError):
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            if _mark(path) == mark:
+                path.unlink()
+                return True
+        return False
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """What tells one lock file from a later one under the same name."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_ino, status.st_mtime_ns
