@@ -12,9 +12,6 @@ ApiError
   Unavailable      0, 5xx  not reached, cut off, too slow, or broken
 """
 
-# The names are the server's own reasons; callers read `except Conflict`.
-# ruff: noqa: N818
-
 from __future__ import annotations
 
 import json

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from gastown.kube.decoding import Listing, Undecodable
+from gastown.runtime.log import say
+from gastown.runtime.store import Store
+
+logger = logging.getLogger(__name__)
+
+# A full LIST also of what the watch says is complete: heals whatever a bug, here or there, left behind.
+RELIST_SECONDS = 600.0
 
 
 class Feed(Protocol):
-    """Keeps a store up to date until cancelled.
+    """Keeps a store up to date until cancelled."""
+
+    @property
+    def name(self) -> str:
+        """For logs, metrics and health, such as beads/town."""
+
+    @property
+    def pulse(self) -> Pulse:
+        """Signs of life."""
+
+    async def run(self) -> None:
+        """Feed until cancelled; errors of the API server are outlasted, not raised."""
+
+
+class Pulse:
+    """Signs of life of a feed.
 
     Attributes:
-        name: For logs, metrics and health, such as beads/town.
+        last_active: Loop time at which it last did anything, failing included: an old one means that its task hangs or is dead.
+        last_heard: Loop time at which the API server last told it something, a bookmark included: an old one means stale data.
+        undecodable: Objects left out since the start.
     """
 
-    name: str
+    def __init__(self) -> None:
+        self.last_active = 0.0
+        self.last_heard = 0.0
+        self.undecodable = 0
+        self._synced = asyncio.Event()
 
     @property
     def is_synced(self) -> bool:
         """Whether the store has held everything at least once; nothing is decided before."""
+        return self._synced.is_set()
 
     async def wait_synced(self) -> None:
-        """Return once `is_synced`."""
+        """Return once synced."""
+        await self._synced.wait()
 
-    @property
-    def last_active(self) -> float:
-        """When the feed last did anything, failures included (loop time): an old one means its task is stuck or dead."""
+    def active(self) -> None:
+        """The feed did something."""
+        self.last_active = asyncio.get_running_loop().time()
 
-    @property
-    def last_heard(self) -> float:
-        """When the API server last told it something, a bookmark included (loop time): an old one means stale data."""
+    def heard(self) -> None:
+        """The API server told something."""
+        self.last_active = self.last_heard = asyncio.get_running_loop().time()
 
-    async def run(self) -> None:
-        """Feed until cancelled; errors of the API server are outlasted, not raised."""
+    def synced(self) -> None:
+        """The store holds everything."""
+        self._synced.set()
+
+
+def take_listing(store: Store[Any], listing: Listing, namespace: str | None, pulse: Pulse, feed: str) -> None:
+    """Make the store equal to a LIST and tell what could not be decoded."""
+    changes = store.replace(listing.items, listing.resource_version, namespace)
+    for problem in listing.undecodable:
+        tell_undecodable(feed, problem, pulse)
+    if pulse.is_synced and changes:
+        # Differences that the watch should have told: after a gap this is normal, otherwise worth a look.
+        gone = sum(change.type == "deleted" for change in changes)
+        say(logger, logging.INFO, "relist_found_changes", feed=feed, changes=len(changes), gone=gone)
+    pulse.heard()
+    pulse.synced()
+
+
+def tell_undecodable(feed: str, problem: Undecodable, pulse: Pulse) -> None:
+    """Log an object that was left out; it counts as absent until it can be read."""
+    pulse.undecodable += 1
+    say(logger, logging.ERROR, "object_left_out", feed=feed, namespace=problem.namespace, name=problem.name, problem=problem.problem)
