@@ -49,12 +49,14 @@ class AgentSession:
 
     Attributes:
         uid: The pod's uid: the session's ID, and what its repository token is bound to.
+        beadName: What it works or worked on; that stays, while the agent's own beadName moves on.
         number: Counts up over the agent's life.
         lastOutcome: Of the last session that ended: Submitted, Handoff, Failed, NoChange, Closed or Lost.
         nextStartTime: Not before this another session is started (back-off).
     """
 
     uid: str = ""
+    beadName: str = ""
     number: int = 0
     startTime: str = ""
     lastOutcome: str = ""

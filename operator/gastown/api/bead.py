@@ -172,7 +172,11 @@ class Rework:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeadStatus:
-    """What was observed of a bead; written by the operator alone."""
+    """What was observed of a bead; written by the operator alone.
+
+    Attributes:
+        sessionUid: Of the last session whose end is counted in attempts, head and usage; the present one is in the Agent's status.
+    """
 
     observedGeneration: int = 0
     actor: str = ""

@@ -1,0 +1,293 @@
+"""What became of this bead? Phase, conditions, counters and record: the one place where a bead's status is derived.
+
+A decision is either one change of the spec or one write of the whole status, never both: the other one follows on the next look, so
+a crash between the two is just a look that comes later. Where both are due the one that cannot be derived anew goes first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from gastown.actions import NORMAL, WARNING, Action, Emit, PatchSpec, SetStatus, Wake
+from gastown.api import bead as beads
+from gastown.api import labels, reasons
+from gastown.api.agent import Agent, AgentSession
+from gastown.api.agent_profile import Prices, SessionLimits
+from gastown.api.bead import Bead, BeadStatus
+from gastown.api.core import Pod
+from gastown.api.merge_request import MergeRequest
+from gastown.decide import bead_conditions, outcomes, readiness, session_end
+from gastown.decide.bead_conditions import Waiting
+from gastown.decide.delivery import Delivery, delivery_of, evidence_of, why_returned
+from gastown.decide.readiness import Readiness, Verdict
+from gastown.decide.session_end import SessionEnd
+from gastown.decide.times import seconds_since, time_text
+from gastown.decide.usage import added
+
+# A session that has submitted is about to end; when it does within this time, Submitted and its end become one write.
+SETTLE_SECONDS = 3.0
+# A session says "submitted" or "closed" before the watch has shown us; after this time it is not believed.
+BELIEF_SECONDS = 15.0
+# A pod that outlives its deletion time by this much sits on a lost node: its bead goes to another agent.
+LOST_NODE_SECONDS = 120.0
+# An agent just made for a binding may be unknown for a moment; after this time it does not exist.
+UNKNOWN_AGENT_SECONDS = 30.0
+# As the CRD bounds them: blockers and landed commits listed, characters kept of a retry request.
+LISTED_LIMIT = 64
+RETRY_LIMIT = 256
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class BeadSeen:
+    """All that bears on one bead.
+
+    Attributes:
+        readiness: The bead and what may hold it back.
+        merge_requests: All of this bead.
+        agent: The Agent named by spec.assignee, else by status.agentName.
+        pod: That agent's pod, if it carries this bead.
+        limits: Of the profile it is worked with.
+        prices: Likewise.
+        waiting: Why the dispatcher has not bound it yet; None if it has no say.
+    """
+
+    readiness: Readiness
+    merge_requests: tuple[MergeRequest, ...] = ()
+    agent: Agent | None = None
+    pod: Pod | None = None
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    prices: Prices = field(default_factory=Prices)
+    waiting: Waiting | None = None
+
+
+def decide(seen: BeadSeen, now: float) -> list[Action]:
+    """One change of the spec, or the status as it should be.
+
+    Args:
+        now: Unix seconds.
+    """
+    bead = seen.readiness.bead
+    if bead.metadata.deletionTimestamp:
+        return []
+    delivery = delivery_of(bead, seen.merge_requests)
+    verdict = readiness.judge(seen.readiness, now)
+    if (change := _spec_change(seen, delivery, verdict, now)) is not None:
+        return [change]
+    status, wakes = _derive(seen, delivery, verdict, now)
+    # Blockers that close one by one need not cost a write each; a new phase is written at once all the same.
+    roll_up = status.phase == bead.status.phase == beads.PHASE_BLOCKED
+    return [SetStatus(bead, status, roll_up=roll_up, reason=_log_line(bead, status)), *_events(bead, status), *wakes]
+
+
+def _spec_change(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) -> PatchSpec | None:
+    bead, held_by = seen.readiness.bead, seen.readiness.bead.spec.assignee
+    if delivery.landed:
+        if not outcomes.is_closed(bead):
+            commit = delivery.landed[-1].status.landedCommit
+            closed = {"state": beads.CLOSED, "closeReason": f"landed {commit}", "assignee": ""}
+            return PatchSpec(bead, closed, reason=f"{delivery.landed[-1].metadata.name} landed")
+        return PatchSpec(bead, {"assignee": ""}, reason="landed") if held_by else None
+    if outcomes.is_closed(bead):
+        return None
+    if verdict.skip and not held_by:
+        text = f"{outcomes.SKIPPED_PREFIX}{verdict.skip} did not fail"
+        return PatchSpec(bead, {"state": beads.CLOSED, "closeReason": text}, reason=text)
+    if held_by and (why := _why_unbind(seen, delivery, now)):
+        return PatchSpec(bead, {"assignee": ""}, reason=f"taken from {held_by}: {why}")
+    return None
+
+
+def _why_unbind(seen: BeadSeen, delivery: Delivery, now: float) -> str:
+    bead, agent, pod = seen.readiness.bead, seen.agent, seen.pod
+    held_by = bead.spec.assignee
+    if delivery.returned is not None and delivery.returned.spec.agentName == held_by:
+        return f"{delivery.returned.metadata.name} came back ({why_returned(delivery.returned)})"
+    if delivery.current is not None:
+        return ""
+    if _exhausted(bead.status, seen.limits) and not _retry_requested(bead):
+        return "attempts or reworks are used up"
+    if pod is not None and not session_end.is_over(pod):
+        overdue = seconds_since(pod.metadata.deletionTimestamp, now)
+        return "its node is lost" if overdue is not None and overdue > LOST_NODE_SECONDS else ""
+    if agent is not None:
+        return "the agent is retired" if agent.spec.retired else ""
+    # Whoever is no Agent is a person; but a name of this rig's pool whose Agent is gone was one.
+    hooked = seconds_since(bead.status.times.hookedTime, now)
+    of_pool = seen.readiness.rig is not None and held_by.startswith(f"{seen.readiness.rig.metadata.name}-")
+    return "the agent does not exist" if of_pool and hooked is not None and hooked > UNKNOWN_AGENT_SECONDS else ""
+
+
+def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) -> tuple[BeadStatus, list[Wake]]:
+    bead = seen.readiness.bead
+    before = bead.status
+    wakes: list[Wake] = []
+    status = replace(before, observedGeneration=bead.metadata.generation)
+    if before.phase in (beads.PHASE_LANDED, beads.PHASE_CLOSED) and not outcomes.is_closed(bead):
+        status = replace(status, attempts=0, reworks=0)
+    if _retry_requested(bead):
+        status = replace(status, attempts=0, reworks=0, lastRetryRequest=_retry_request(bead))
+    ended = _unrecorded_end(seen)
+    if ended is not None:
+        if _is_believable(seen, delivery, ended, now):
+            status = _with_session_end(seen, status, delivery, ended)
+        else:
+            wakes.append(Wake(BELIEF_SECONDS, reason="the session's word is not confirmed yet"))
+    status = _with_delivery(bead, status, delivery, now)
+    if bead.spec.assignee:
+        # A person may hold a bead too, under a name that no object could have.
+        is_name = _OBJECT_NAME.fullmatch(bead.spec.assignee) is not None
+        status = replace(status, agentName=bead.spec.assignee if is_name else "")
+    elif not outcomes.is_closed(bead):
+        status = replace(status, blockedBy=list(verdict.blocked_by[:LISTED_LIMIT]), dependencies=list(verdict.dependencies))
+    if outcomes.is_closed(bead) or bead.spec.assignee:
+        status = replace(status, blockedBy=[])
+    phase = _phase(seen, status, delivery, verdict, now)
+    if phase == beads.PHASE_WORKING and delivery.current is not None:
+        wakes.append(Wake(SETTLE_SECONDS, reason="a session that has submitted should end"))
+    if verdict.wake_after_seconds is not None and not outcomes.is_closed(bead):
+        wakes.append(Wake(verdict.wake_after_seconds, reason=verdict.reason))
+    status = replace(status, phase=phase, times=_times(bead, phase, now))
+    waiting = bead_conditions.why_waiting(bead, phase, seen.agent, seen.waiting, now)
+    if waiting is not None and not waiting.is_shown(now):
+        wakes.append(Wake(waiting.shown_after_seconds(now), reason=waiting.reason))
+        waiting = None
+    derived = bead_conditions.derive(bead, status, delivery, verdict, waiting, _exhausted_reason(status, seen.limits), now)
+    if bead.spec.assignee and seen.agent is None and phase == beads.PHASE_HOOKED:
+        wakes.append(Wake(UNKNOWN_AGENT_SECONDS, reason="the agent may not exist"))
+    if seen.pod is not None and seen.pod.metadata.deletionTimestamp and bead.spec.assignee:
+        wakes.append(Wake(LOST_NODE_SECONDS, reason="its pod is being deleted"))
+    return replace(status, conditions=derived), wakes
+
+
+def _phase(seen: BeadSeen, status: BeadStatus, delivery: Delivery, verdict: Verdict, now: float) -> str:
+    """The first row of the phase table that holds."""
+    bead = seen.readiness.bead
+    if outcomes.is_closed(bead):
+        return beads.PHASE_LANDED if _is_landed(bead, delivery) else beads.PHASE_CLOSED
+    if verdict.reason in (reasons.PINNED, reasons.DEFERRED):
+        return beads.PHASE_PINNED if verdict.reason == reasons.PINNED else beads.PHASE_DEFERRED
+    if _exhausted(status, seen.limits):
+        return beads.PHASE_FAILED
+    works = bead.spec.assignee != "" and seen.pod is not None and session_end.is_running(seen.pod)
+    if delivery.current is not None:
+        age = seconds_since(delivery.current.metadata.creationTimestamp, now)
+        settling = works and bead.status.phase == beads.PHASE_WORKING and age is not None and age < SETTLE_SECONDS
+        return beads.PHASE_WORKING if settling else beads.PHASE_SUBMITTED
+    if bead.spec.assignee:
+        return beads.PHASE_WORKING if works else beads.PHASE_HOOKED
+    return beads.PHASE_BLOCKED if verdict.is_blocked else beads.PHASE_READY
+
+
+def _is_landed(bead: Bead, delivery: Delivery) -> bool:
+    return bool(delivery.landed) or outcomes.is_landed(bead)
+
+
+def _unrecorded_end(seen: BeadSeen) -> SessionEnd | None:
+    """The end of a session that is not yet counted: status.sessionUid names the last one that is."""
+    bead, pod, agent = seen.readiness.bead, seen.pod, seen.agent
+    if pod is not None:
+        ended = session_end.end_of(pod, seen.prices)
+        return ended if ended is not None and ended.uid != bead.status.sessionUid else None
+    session = agent.status.session if agent is not None else AgentSession()
+    if session.lastOutcome != session_end.LOST or session.beadName != bead.metadata.name or session.uid == bead.status.sessionUid:
+        return None
+    return SessionEnd(uid=session.uid, outcome=session_end.LOST, message=session.lastMessage, time=session.lastEndTime)
+
+
+def _has_submitted(seen: BeadSeen, delivery: Delivery, ended: SessionEnd) -> bool:
+    named = any(mr.metadata.name == ended.merge_request_name for mr in seen.merge_requests)
+    return named or delivery.current is not None
+
+
+def _is_believable(seen: BeadSeen, delivery: Delivery, ended: SessionEnd, now: float) -> bool:
+    """False while the API objects may yet confirm what the session says: pods and MergeRequests come by different watches."""
+    confirmed = {
+        session_end.SUBMITTED: _has_submitted(seen, delivery, ended),
+        session_end.CLOSED: outcomes.is_closed(seen.readiness.bead),
+    }
+    age = seconds_since(ended.time, now)
+    return confirmed.get(ended.outcome, True) or age is None or age > BELIEF_SECONDS
+
+
+def _with_session_end(seen: BeadSeen, status: BeadStatus, delivery: Delivery, ended: SessionEnd) -> BeadStatus:
+    attempts = status.attempts
+    if _has_submitted(seen, delivery, ended):
+        attempts = 0
+    elif ended.outcome != session_end.HANDOFF and not outcomes.is_closed(seen.readiness.bead):
+        attempts += 1
+    return replace(status, sessionUid=ended.uid, attempts=attempts, head=ended.head or status.head, usage=added(status.usage, ended.usage))
+
+
+def _with_delivery(bead: Bead, status: BeadStatus, delivery: Delivery, now: float) -> BeadStatus:
+    if delivery.landed:
+        newest = delivery.landed[-1]
+        commits = [*status.landedCommits, *(mr.status.landedCommit for mr in delivery.landed)][-LISTED_LIMIT:]
+        return replace(
+            status, landedCommits=commits, mergeRequestName=newest.metadata.name, branch=newest.spec.branch, head=newest.spec.head
+        )
+    if delivery.current is not None:
+        current = delivery.current
+        return replace(status, mergeRequestName=current.metadata.name, branch=current.spec.branch, head=current.spec.head)
+    if delivery.returned is not None and not outcomes.is_closed(bead):
+        returned = delivery.returned
+        return replace(
+            status,
+            reworks=status.reworks + 1,
+            lastRework=evidence_of(returned, time_text(now)),
+            mergeRequestName="",
+            branch=returned.spec.branch,
+            head=returned.spec.head,
+        )
+    return status
+
+
+def _retry_request(bead: Bead) -> str:
+    return bead.metadata.annotations.get(labels.RETRY_REQUESTED_AT, "")[:RETRY_LIMIT]
+
+
+def _retry_requested(bead: Bead) -> bool:
+    return _retry_request(bead) not in ("", bead.status.lastRetryRequest)
+
+
+def _exhausted_reason(status: BeadStatus, limits: SessionLimits) -> str:
+    if limits.attempts and status.attempts >= limits.attempts:
+        return reasons.ATTEMPTS_EXHAUSTED
+    if limits.reworks and status.reworks > limits.reworks:
+        return reasons.REWORKS_EXHAUSTED
+    return ""
+
+
+def _exhausted(status: BeadStatus, limits: SessionLimits) -> bool:
+    return _exhausted_reason(status, limits) != ""
+
+
+def _times(bead: Bead, phase: str, now: float) -> beads.BeadTimes:
+    times = bead.status.times
+    name = f"{phase.lower()}Time"
+    if phase == bead.status.phase or not hasattr(times, name):
+        return times
+    if phase == beads.PHASE_HOOKED and bead.status.phase == beads.PHASE_WORKING:
+        return times  # still the same binding: its age decides which bead an agent of several works on
+    changed = {name: time_text(now)}
+    if phase == beads.PHASE_LANDED and bead.status.phase != beads.PHASE_CLOSED:
+        changed["closedTime"] = time_text(now)
+    return replace(times, **changed)
+
+
+def _log_line(bead: Bead, status: BeadStatus) -> str:
+    return f"{bead.status.phase or 'new'} -> {status.phase}" if status.phase != bead.status.phase else f"still {status.phase}"
+
+
+def _events(bead: Bead, status: BeadStatus) -> list[Emit]:
+    """At most one per look, and only for what a person may want to know."""
+    if status.reworks > bead.status.reworks and status.lastRework is not None:
+        return [Emit(bead, WARNING, status.lastRework.reason, f"{status.lastRework.mergeRequestName} came back; rework {status.reworks}")]
+    if status.phase == bead.status.phase:
+        return []
+    if status.phase == beads.PHASE_LANDED:
+        return [Emit(bead, NORMAL, reasons.LANDED, f"landed as {status.landedCommits[-1]}" if status.landedCommits else "landed")]
+    if status.phase == beads.PHASE_FAILED:
+        return [Emit(bead, WARNING, reasons.ATTEMPTS_EXHAUSTED, bead_conditions.given_up_text(status))]
+    return []

@@ -1,0 +1,95 @@
+"""Where a bead's work is on its way to main, judged by its MergeRequests alone. Pure; used by bead, merge_request and dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gastown.api import conditions, merge_request, reasons
+from gastown.api.bead import Bead, Rework
+from gastown.api.merge_request import MergeRequest
+
+# As the CRD bounds the evidence.
+FILES_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The MergeRequests of a bead that matter now.
+
+    Attributes:
+        current: On its way; the bead is Submitted.
+        returned: The newest one came back (rejected, conflicted, empty) and that is not yet counted.
+        landed: Newly on main: not yet among the bead's landed commits, oldest first.
+    """
+
+    current: MergeRequest | None = None
+    returned: MergeRequest | None = None
+    landed: tuple[MergeRequest, ...] = ()
+
+
+def delivery_of(bead: Bead, merge_requests: Iterable[MergeRequest]) -> Delivery:
+    """What the bead's MergeRequests say, in any order."""
+    newest_first = sorted(merge_requests, key=age_key, reverse=True)
+    landed = tuple(mr for mr in reversed(newest_first) if is_landed(mr) and mr.status.landedCommit not in bead.status.landedCommits)
+    current = next((mr for mr in newest_first if is_under_way(mr) and _counts(bead, mr)), None)
+    returned = None
+    if current is None and not landed and newest_first and why_returned(newest_first[0]):
+        counted = bead.status.lastRework is not None and bead.status.lastRework.mergeRequestName == newest_first[0].metadata.name
+        returned = None if counted else newest_first[0]
+    return Delivery(current=current, returned=returned, landed=landed)
+
+
+def age_key(mr: MergeRequest) -> tuple[str, str]:
+    """Sorts by age; RFC 3339 in UTC sorts as text, and the name decides within a second."""
+    return mr.metadata.creationTimestamp, mr.metadata.name
+
+
+def is_landed(mr: MergeRequest) -> bool:
+    """Whether main contains its head, with the commit that brought it there."""
+    told = mr.status.phase == merge_request.PHASE_LANDED or conditions.is_true(mr.status.conditions, conditions.LANDED)
+    return told and mr.status.landedCommit != ""
+
+
+def is_over(mr: MergeRequest) -> bool:
+    """Whether nothing will happen with it any more."""
+    return mr.status.phase in merge_request.OVER_WITHOUT_LANDING or mr.status.phase == merge_request.PHASE_LANDED or is_landed(mr)
+
+
+def is_under_way(mr: MergeRequest) -> bool:
+    """Not over, and not found wanting."""
+    return not is_over(mr) and not conditions.is_false(mr.status.conditions, conditions.VERIFIED)
+
+
+def why_returned(mr: MergeRequest) -> str:
+    """The reason for which the work goes back to the bead; "" if it does not."""
+    if mr.status.phase == merge_request.PHASE_REJECTED:
+        return reasons.REJECTED
+    if mr.status.phase == merge_request.PHASE_CONFLICTED:
+        return reasons.CONFLICTED
+    verified = conditions.find_condition(mr.status.conditions, conditions.VERIFIED)
+    if verified is not None and verified.status == "False" and verified.reason == reasons.EMPTY_CHANGE:
+        return reasons.EMPTY_CHANGE
+    return ""
+
+
+def evidence_of(mr: MergeRequest, time: str) -> Rework:
+    """What the next session needs to know about the return."""
+    red = next((gate for gate in mr.status.gateResults if gate.verdict == "Failed"), None)
+    conflict = mr.status.conflict
+    return Rework(
+        reason=why_returned(mr),
+        mergeRequestName=mr.metadata.name,
+        base=conflict.base if conflict is not None else "",
+        head=mr.spec.head,
+        files=list(conflict.files[:FILES_LIMIT]) if conflict is not None else [],
+        gate=red.name if red is not None else "",
+        logTail=red.logTail if red is not None else "",
+        time=time,
+    )
+
+
+def _counts(bead: Bead, mr: MergeRequest) -> bool:
+    # A request of a session that lost the bead must not make it look submitted before the operator has refused it.
+    verified = conditions.is_true(mr.status.conditions, conditions.VERIFIED)
+    return verified or (bead.spec.assignee != "" and mr.spec.agentName == bead.spec.assignee)

@@ -1,0 +1,144 @@
+"""How a session ended, read from its pod: the termination message of the harness, or what Kubernetes says instead.
+
+The words of the session are claims: they are recorded and counted, but whether a bead is submitted, landed or closed is decided from
+API objects alone. Pure; used by the deciders of bead and session, which must agree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gastown.api import labels
+from gastown.api.agent_profile import Prices
+from gastown.api.core import ContainerStateTerminated, Pod
+from gastown.api.usage import Usage
+from gastown.decide import usage
+from gastown.decide.times import unix_seconds
+
+AGENT_CONTAINER = "agent"
+
+SUBMITTED = "Submitted"
+HANDOFF = "Handoff"
+FAILED = "Failed"
+NO_CHANGE = "NoChange"
+CLOSED = "Closed"
+LOST = "Lost"
+_OUTCOMES = frozenset({SUBMITTED, HANDOFF, FAILED, NO_CHANGE, CLOSED})
+# Outcomes after which the next session starts at once and the bead's attempts are not touched.
+WELL_ENDED = frozenset({SUBMITTED, HANDOFF, CLOSED})
+
+MESSAGE_LIMIT = 1024
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """The end of one session.
+
+    Attributes:
+        uid: Of its pod.
+        outcome: Submitted, Handoff, Failed, NoChange, Closed or Lost.
+        head: Newest commit the session pushed (submitted or checkpointed), 40 hex digits or "".
+        time: When, RFC 3339.
+    """
+
+    uid: str
+    outcome: str
+    message: str = ""
+    merge_request_name: str = ""
+    head: str = ""
+    time: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+def is_over(pod: Pod) -> bool:
+    """Whether the session in this pod has ended; a pod that is being deleted has not until its container is gone."""
+    return pod.status.phase in ("Succeeded", "Failed") or _terminated(pod) is not None
+
+
+def is_running(pod: Pod) -> bool:
+    """Whether the agent's container runs now."""
+    return pod.status.phase == "Running" and not is_over(pod)
+
+
+def bead_name(pod: Pod) -> str:
+    """The bead this session works on: fixed for the pod's life."""
+    return pod.metadata.labels.get(labels.BEAD, "")
+
+
+def end_of(pod: Pod, prices: Prices) -> SessionEnd | None:
+    """How the session ended; None while it has not.
+
+    Args:
+        prices: Of the profile it ran with.
+    """
+    if not is_over(pod):
+        return None
+    ended = _terminated(pod) or ContainerStateTerminated()
+    told = _message(ended)
+    outcome, text = _outcome(pod, ended, told)
+    return SessionEnd(
+        uid=pod.metadata.uid,
+        outcome=outcome,
+        message=text[:MESSAGE_LIMIT],
+        merge_request_name=_text(told, "mergeRequest"),
+        head=_commit(told, "head") or _commit(told, "checkpoint"),
+        time=ended.finishedAt or pod.status.startTime or pod.metadata.creationTimestamp,
+        usage=usage.of_session(_usage(told), prices, _wall_seconds(pod, ended)),
+    )
+
+
+def _outcome(pod: Pod, ended: ContainerStateTerminated, told: Mapping[str, Any]) -> tuple[str, str]:
+    claimed = _text(told, "outcome")
+    if claimed in _OUTCOMES:
+        words = ": ".join(part for part in (_text(told, "reason"), _text(told, "message")) if part)
+        return claimed, words
+    if pod.metadata.deletionTimestamp:
+        return HANDOFF, "stopped on request before it could tell its result"
+    init = next((status for status in pod.status.initContainerStatuses if _failed(status.state.terminated)), None)
+    if init is not None and init.state.terminated is not None:
+        return FAILED, f"init container {init.name} exited with {init.state.terminated.exitCode}: {init.state.terminated.message.strip()}"
+    if pod.status.reason:
+        return LOST, f"{pod.status.reason}: {pod.status.message}"
+    return FAILED, f"{ended.reason or 'Error'}: exit code {ended.exitCode} without a result; see kubectl logs {pod.metadata.name}"
+
+
+def _failed(state: ContainerStateTerminated | None) -> bool:
+    return state is not None and state.exitCode != 0
+
+
+def _terminated(pod: Pod) -> ContainerStateTerminated | None:
+    return next((status.state.terminated for status in pod.status.containerStatuses if status.name == AGENT_CONTAINER), None)
+
+
+def _message(ended: ContainerStateTerminated) -> dict[str, Any]:
+    try:
+        told = json.loads(ended.message)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _text(told: Mapping[str, Any], name: str) -> str:
+    value = told.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _commit(told: Mapping[str, Any], name: str) -> str:
+    value = _text(told, name)
+    return value if _OBJECT_ID.fullmatch(value) else ""
+
+
+def _usage(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = told.get("usage")
+    return value if isinstance(value, dict) else {}
+
+
+def _wall_seconds(pod: Pod, ended: ContainerStateTerminated) -> int:
+    begin = unix_seconds(ended.startedAt or pod.status.startTime)
+    end = unix_seconds(ended.finishedAt)
+    return int(end - begin) if begin is not None and end is not None else 0
