@@ -91,18 +91,17 @@ class Checkpointer:
 
     def _changed_paths(self, index: Path) -> tuple[list[bytes], list[str]]:
         """Paths that differ from HEAD or are new and not ignored, without those that must stay out."""
-        top = self.git.folder
+        top = os.fsencode(self.git.folder) + b"/"
         listed = self.git.run("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name", index=index).output
         paths: list[bytes] = []
         left_out: list[str] = []
         for path in dict.fromkeys(listed.split(b"\0")):
-            if not path:
-                continue
-            if path.endswith(b"/") or not self._may_keep(os.path.join(os.fsencode(top), path)):  # noqa: PTH118 - bytes: names need no encoding
+            if path.endswith(b"/") or (path and not self._may_keep(top + path)):
                 left_out.append(os.fsdecode(path).encode("utf-8", "replace").decode())
-            else:
+            elif path:
                 paths.append(path)
-        return paths, left_out
+        # Folders stand here for index entries that they replaced: those must go before files below them are added.
+        return sorted(paths, key=lambda path: not os.path.isdir(top + path)), left_out  # noqa: PTH112 - bytes: names need no encoding
 
     def _may_keep(self, path: bytes) -> bool:
         try:

@@ -84,7 +84,7 @@ class Git:
         if done.timed_out:
             raise GitError(arguments[0], done.exit_code, f"no end after {deadline_seconds:.0f} s")
         if done.exit_code not in allow:
-            raise GitError(arguments[0], done.exit_code, _last_lines(done.error or done.output))
+            raise GitError(arguments[0], done.exit_code, last_words(done.error or done.output))
         return done
 
     def text(self, *arguments: str, deadline_seconds: float = LOCAL_SECONDS, allow: tuple[int, ...] = (0,)) -> str:
@@ -111,5 +111,7 @@ def git_environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_EDITOR": ":", "LC_ALL": "C.UTF-8", **variables}
 
 
-def _last_lines(data: bytes, limit: int = 1500) -> str:
-    return data.decode("utf-8", "replace").strip()[-limit:]
+def last_words(data: bytes, limit: int = 1500) -> str:
+    """The end of what a program wrote, as one line."""
+    lines = (line.strip() for line in data.decode("utf-8", "replace")[-limit:].splitlines())
+    return "; ".join(line for line in lines if line)

@@ -26,7 +26,7 @@ from gastown.polecat import result as results
 from gastown.polecat.context import plain
 from gastown.polecat.errors import Refused
 from gastown.polecat.gates import run_gates
-from gastown.polecat.git import REMOTE_SECONDS, Git, GitError
+from gastown.polecat.git import REMOTE_SECONDS, Git, GitError, last_words
 from gastown.polecat.patience import Surroundings, patiently
 from gastown.polecat.result import Result
 
@@ -142,7 +142,7 @@ def _push(git: Git, work: Submission, head: str, around: Surroundings) -> None:
         if refusal := next((line for line in lines if line.startswith("!\t")), ""):
             raise Refused(f"branch {work.branch}", f"the push was refused: {plain(refusal.rpartition(chr(9))[2])}", reason="PushRefused")
         if done.exit_code != 0:
-            raise GitError("push", done.exit_code, done.error.decode("utf-8", "replace").strip()[-800:])
+            raise GitError("push", done.exit_code, last_words(done.error))
 
     around.report(f"push: {head[:12]} to {work.branch}")
     patiently(f"branch {work.branch}", push, around)
