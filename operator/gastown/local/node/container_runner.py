@@ -1,0 +1,342 @@
+"""Starts, follows and stops the containers of one pod."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gastown.local.node import environment
+from gastown.local.node.addresses import pod_address
+from gastown.local.node.container_spec import ContainerProblem, build_specification
+from gastown.local.node.context import NodeContext
+from gastown.local.node.downward import UnknownField
+from gastown.local.node.launcher import RunningContainer, run_inside, start_shim
+from gastown.local.node.lifecycle import next_streak
+from gastown.local.node.probes import Prober, run_http_hook
+from gastown.local.node.records import Container, Role, Run
+from gastown.local.node.references import MissingReference
+from gastown.local.node.run_files import UNKNOWN_EXIT_CODE, RunExit, current_boot_id, read_exit, read_state
+from gastown.local.node.state_directory import RUN_MARKER, PodFiles, sweep_marked
+from gastown.local.node.termination import termination_message
+from gastown.local.node.volumes import PodVolumes, VolumeProblem
+
+# The least a program gets after SIGTERM, even when it is deleted by force.
+MINIMUM_GRACE_SECONDS = 2.0
+_KILL_SECONDS = 5.0
+_CONFIG_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_DEADLINE_LOOK_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+Deadline = Callable[[], float]
+
+
+class ContainerRunner:
+    """All processes of one pod.
+
+    Args:
+        wake: Called when a container ended or changed its readiness.
+    """
+
+    def __init__(self, context: NodeContext, files: PodFiles, volumes: PodVolumes, wake: Callable[[], None]) -> None:
+        self._context = context
+        self._files = files
+        self._volumes = volumes
+        self._wake = wake
+        self._shims: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        self._inside: dict[str, RunningContainer] = {}
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._config_failures: dict[str, int] = {}
+        self._descriptors: dict[int, None] = {}
+
+    async def adopt(self, pod: Mapping[str, Any], container: Container) -> None:
+        """Find the runs an earlier agent left, and follow the newest if it still lives."""
+        runs = []
+        for path in self._files.runs(container.name)[-2:]:
+            state, ended = read_state(path), read_exit(path)
+            if state is None and ended is None:
+                self._files.discard(path)  # the agent died before the shim had made a process
+                continue
+            started = state.started if state is not None else ended.started if ended is not None else 0.0
+            run = Run(int(path.name), _read_streak(path), path, started, state, ended)
+            if ended is not None:
+                run.message = termination_message(container.spec, path, ended)
+            runs.append(run)
+        if not runs:
+            return
+        container.current = runs[-1]
+        container.previous = runs[-2] if len(runs) > 1 else None
+        if container.current.exit is None:
+            self._follow(pod, container, container.current)
+
+    async def start(self, pod: Mapping[str, Any], container: Container) -> None:
+        """Start a container. What goes wrong is noted in its record: a waiting reason, or a run that ended with StartError."""
+        number = container.current.number + 1 if container.current is not None else 0
+        try:
+            variables = await self._environment(pod, container)
+            binds = self._volumes.binds(container.spec, variables)
+            directory = self._files.new_run(container.name, number)
+            specification = build_specification(pod, container.spec, variables, binds, self._context.view, directory, self._files.hosts)
+        except (MissingReference, UnknownField, VolumeProblem, ContainerProblem, OSError) as error:
+            self._note_config_problem(pod, container, str(error))
+            return
+        container.waiting_reason = container.waiting_message = ""
+        container.is_stopping = False
+        self._config_failures.pop(container.name, None)
+        run = Run(number, next_streak(container.current), directory, time.time())
+        (directory / "streak").write_text(str(run.streak), encoding="ascii")
+        if not self._context.view.confined:
+            specification["environment"][RUN_MARKER] = str(directory)
+        container.previous, container.current = container.current, run
+        try:
+            self._shims[container.name] = await start_shim(specification)
+        except OSError as error:
+            run.exit = RunExit(128, run.started, time.time(), "StartError", f"no process could be started: {error}")
+        else:
+            run.state, run.exit = read_state(directory), read_exit(directory)
+            if run.state is not None:
+                run.started = run.state.started
+        if run.exit is not None:
+            await self._note_end_of_shim(container)
+            self._finish(pod, container, run)
+            if run.exit.reason == "StartError":
+                self._context.events.warn(pod, "Failed", f"container {container.name}: {run.exit.message}")
+            return
+        self._follow(pod, container, run)
+        _log.info("container.started pod=%s/%s container=%s restarts=%d", *_names(pod), container.name, number)
+        await self._after_start(pod, container)
+
+    async def stop(self, pod: Mapping[str, Any], container: Container, deadline: Deadline) -> None:
+        """preStop, SIGTERM to PID 1, and at the deadline SIGKILL to all of it; returns when nothing of it is left.
+
+        Args:
+            deadline: In time of the event loop; asked again and again, since a second deletion may shorten it.
+        """
+        run = container.current
+        if run is None or run.exit is not None:
+            return
+        ended = self._ended[container.name]
+        if container.is_stopping:
+            await ended.wait()
+            return
+        container.is_stopping = True
+        container.is_ready = False
+        self._end_tasks(container.name)
+        self._wake()
+        loop = asyncio.get_running_loop()
+        await self._pre_stop(pod, container, deadline)
+        if run.state is not None:
+            run.state.init.send_signal(signal.SIGTERM)
+        least = loop.time() + MINIMUM_GRACE_SECONDS
+        while not ended.is_set() and (left := max(least, deadline()) - loop.time()) > 0:
+            await _wait(ended, min(left, _DEADLINE_LOOK_SECONDS))
+        if not ended.is_set():
+            await self._kill(run, ended)
+
+    def close(self) -> None:
+        """Let go of everything without touching any container: the next agent adopts them."""
+        for name in list(self._tasks):
+            self._end_tasks(name)
+        loop = asyncio.get_running_loop()
+        for descriptor in self._descriptors:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def inside(self, container_name: str) -> RunningContainer | None:
+        """The way into a running container, None if it does not run."""
+        return self._inside.get(container_name)
+
+    async def _environment(self, pod: Mapping[str, Any], container: Container) -> dict[str, str]:
+        context = self._context
+        namespace = pod["metadata"]["namespace"]
+        hostname = pod["spec"].get("hostname") or pod["metadata"]["name"]
+        inherited = environment.base_variables(context.config.path_entries, context.view.home, hostname)
+        if pod["spec"].get("enableServiceLinks", True):
+            inherited |= context.services.variables(namespace)
+        inherited |= environment.api_server_variables(context.api_host, context.api_port)
+        return await environment.resolve_environment(pod, container.spec, inherited, context.references, context.allocatable)
+
+    def _note_config_problem(self, pod: Mapping[str, Any], container: Container, message: str) -> None:
+        failures = self._config_failures.get(container.name, 0)
+        self._config_failures[container.name] = failures + 1
+        container.waiting_reason, container.waiting_message = "CreateContainerConfigError", message
+        container.retry_time = time.time() + _CONFIG_RETRY_SECONDS[min(failures, len(_CONFIG_RETRY_SECONDS) - 1)]
+        self._context.events.warn(pod, "Failed", f"container {container.name}: {message}")
+
+    def _follow(self, pod: Mapping[str, Any], container: Container, run: Run) -> None:
+        self._ended[container.name] = asyncio.Event()
+        container.is_started = container.role is Role.INIT or "startupProbe" not in container.spec
+        container.is_ready = "readinessProbe" not in container.spec
+        alive = run.state is not None and run.state.boot_id == current_boot_id()
+        descriptor = run.state.shim.open() if run.state is not None and alive else None
+        if descriptor is None or run.state is None:
+            self._on_end(pod, container, run)
+            return
+        self._inside[container.name] = RunningContainer(
+            run.state.init, self._context.view.confined, _initial_environment(run), container.spec.get("workingDir") or "/"
+        )
+        self._descriptors[descriptor] = None
+
+        def _ready() -> None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+            self._descriptors.pop(descriptor, None)
+            self._on_end(pod, container, run)
+
+        asyncio.get_running_loop().add_reader(descriptor, _ready)
+        self._start_probes(pod, container)
+
+    def _on_end(self, pod: Mapping[str, Any], container: Container, run: Run) -> None:
+        shim = self._shims.pop(container.name, None)
+        if shim is not None:
+            shim.poll()
+        run.exit = read_exit(run.directory)
+        if run.exit is None:
+            # Its supervisor was killed or the machine went down: what the program's own end was, nobody knows.
+            if run.state is not None and run.state.boot_id == current_boot_id():
+                run.state.init.send_signal(signal.SIGKILL)
+            if not self._context.view.confined:
+                sweep_marked(run.directory)
+            message = "the container could not be found when its state was looked up"
+            run.exit = RunExit(UNKNOWN_EXIT_CODE, run.started, time.time(), "ContainerStatusUnknown", message)
+        self._finish(pod, container, run)
+
+    def _finish(self, pod: Mapping[str, Any], container: Container, run: Run) -> None:
+        assert run.exit is not None
+        run.message = termination_message(container.spec, run.directory, run.exit)
+        container.is_ready = container.is_started = container.is_stopping = False
+        self._inside.pop(container.name, None)
+        self._end_tasks(container.name)
+        self._ended.setdefault(container.name, asyncio.Event()).set()
+        _log.info("container.ended pod=%s/%s container=%s code=%d", *_names(pod), container.name, run.exit.code)
+        self._wake()
+
+    async def _note_end_of_shim(self, container: Container) -> None:
+        shim = self._shims.pop(container.name, None)
+        if shim is not None:
+            await asyncio.to_thread(shim.wait)  # it has told its failure and is on its last line
+
+    async def _after_start(self, pod: Mapping[str, Any], container: Container) -> None:
+        hook = (container.spec.get("lifecycle") or {}).get("postStart")
+        inside = self._inside.get(container.name)
+        if not hook or inside is None:
+            return
+        if not await self._run_hook(pod, container, inside, hook, timeout_seconds=60.0):
+            self._context.events.warn(pod, "FailedPostStartHook", f"container {container.name}: its postStart hook failed")
+            grace = float(pod["spec"].get("terminationGracePeriodSeconds") or 0)
+            limit = asyncio.get_running_loop().time() + grace
+            await self.stop(pod, container, lambda: limit)
+
+    async def _pre_stop(self, pod: Mapping[str, Any], container: Container, deadline: Deadline) -> None:
+        hook = (container.spec.get("lifecycle") or {}).get("preStop")
+        inside = self._inside.get(container.name)
+        left = deadline() - asyncio.get_running_loop().time()
+        if hook and inside is not None and left > 0:
+            await self._run_hook(pod, container, inside, hook, timeout_seconds=left)
+
+    async def _run_hook(
+        self, pod: Mapping[str, Any], container: Container, inside: RunningContainer, hook: Mapping[str, Any], *, timeout_seconds: float
+    ) -> bool:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                if "sleep" in hook:
+                    await asyncio.sleep(float(hook["sleep"].get("seconds") or 0))
+                    return True
+                if "httpGet" in hook:
+                    return await run_http_hook(hook["httpGet"], pod_address(*_names(pod)), _ports(container.spec), inside)
+                result = await run_inside(inside, (hook.get("exec") or {}).get("command") or [], timeout_seconds)
+                return result is not None and result.code == 0
+        except (TimeoutError, OSError, ValueError):
+            return False
+
+    def _start_probes(self, pod: Mapping[str, Any], container: Container) -> None:
+        inside = self._inside[container.name]
+        probers = {
+            name: Prober(container.spec[name], pod_address(*_names(pod)), _ports(container.spec), inside)
+            for name in ("startupProbe", "readinessProbe", "livenessProbe")
+            if name in container.spec
+        }
+        if probers:
+            self._tasks[container.name] = [asyncio.create_task(self._probe(pod, container, probers))]
+
+    async def _probe(self, pod: Mapping[str, Any], container: Container, probers: Mapping[str, Prober]) -> None:
+        def _restart(name: str) -> None:
+            seconds = container.spec[name].get("terminationGracePeriodSeconds") or pod["spec"].get("terminationGracePeriodSeconds") or 0
+            message = f"container {container.name}: {name} failed, it will be restarted: {probers[name].failure}"
+            self._context.events.warn(pod, "Unhealthy", message)
+            limit = asyncio.get_running_loop().time() + float(seconds)
+            self._stopping = asyncio.create_task(self.stop(pod, container, lambda: limit))
+
+        if startup := probers.get("startupProbe"):
+            await startup.run(lambda: None, lambda: _restart("startupProbe"), eager=True, until_success=True)
+        container.is_started = True
+        self._wake()
+        async with asyncio.TaskGroup() as group:
+            if readiness := probers.get("readinessProbe"):
+                told = partial(self._set_ready, container)
+                group.create_task(readiness.run(partial(told, value=True), partial(told, value=False), eager=True))
+            if liveness := probers.get("livenessProbe"):
+                group.create_task(liveness.run(lambda: None, lambda: _restart("livenessProbe"), eager=False))
+
+    def _set_ready(self, container: Container, *, value: bool) -> None:
+        if container.is_ready != value and not container.is_stopping:
+            container.is_ready = value
+            self._wake()
+
+    def _end_tasks(self, name: str) -> None:
+        for task in self._tasks.pop(name, []):
+            task.cancel()
+
+    async def _kill(self, run: Run, ended: asyncio.Event) -> None:
+        if run.state is None:
+            return
+        run.state.init.send_signal(signal.SIGKILL)
+        await _wait(ended, _KILL_SECONDS)
+        if not ended.is_set():
+            run.state.shim.send_signal(signal.SIGKILL)
+            await _wait(ended, _KILL_SECONDS)
+        if not ended.is_set():
+            _log.error("container.unkillable process=%d directory=%s", run.state.init.process_id, run.directory)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _names(pod: Mapping[str, Any]) -> tuple[str, str]:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _ports(container: Mapping[str, Any]) -> dict[str, int]:
+    return {each["name"]: int(each["containerPort"]) for each in container.get("ports") or [] if each.get("name")}
+
+
+def _read_streak(directory: Path) -> int:
+    try:
+        return int((directory / "streak").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _initial_environment(run: Run) -> dict[str, str]:
+    """As the container's own command got it; for what is run inside later."""
+    if run.state is None:
+        return {}
+    try:
+        pairs = Path(f"/proc/{run.state.init.process_id}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(os.fsdecode(pair).split("=", 1) for pair in pairs if b"=" in pair)

@@ -1,0 +1,80 @@
+"""Names of Services on a machine without DNS and kube-proxy: each becomes the address of a pod behind it.
+
+A convenience for programs that were written for a cluster; our own components get addresses from the chart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gastown.local.node.addresses import pod_address
+from gastown.local.node.environment import service_variables
+
+_NOBODY = "127.0.0.1"
+
+
+class ServiceDirectory:
+    """All Services of the cluster and the pods of this node."""
+
+    def __init__(self) -> None:
+        self._services: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._pods: dict[str, Mapping[str, Any]] = {}
+
+    def replace_services(self, services: Iterable[Mapping[str, Any]]) -> None:
+        """Take over a fresh LIST."""
+        self._services = {_key(each): each for each in services}
+
+    def set_service(self, service: Mapping[str, Any]) -> None:
+        """Add or change one."""
+        self._services[_key(service)] = service
+
+    def remove_service(self, service: Mapping[str, Any]) -> None:
+        """Forget one."""
+        self._services.pop(_key(service), None)
+
+    def set_pod(self, pod: Mapping[str, Any]) -> None:
+        """Add or change a pod of this node."""
+        self._pods[pod["metadata"]["uid"]] = pod
+
+    def remove_pod(self, uid: str) -> None:
+        """Forget a pod."""
+        self._pods.pop(uid, None)
+
+    def variables(self, namespace: str) -> dict[str, str]:
+        """Environment variables of the Services of a namespace."""
+        mine = {name: each for (space, name), each in self._services.items() if space == namespace}
+        addresses = {name: self._address(each) for name, each in mine.items()}
+        return service_variables(addresses, {name: each["spec"].get("ports") or [] for name, each in mine.items()})
+
+    def hosts_file(self, pod: Mapping[str, Any]) -> str:
+        """Content of /etc/hosts for a pod: itself, its aliases, every Service under its usual names."""
+        metadata, spec = pod["metadata"], pod["spec"]
+        own = pod_address(metadata["namespace"], metadata["name"])
+        names = [spec.get("hostname") or metadata["name"]]
+        if spec.get("subdomain"):
+            names.insert(0, f"{names[0]}.{spec['subdomain']}.{metadata['namespace']}.svc.cluster.local")
+        lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", f"{own} {' '.join(names)}"]
+        lines += [f"{alias['ip']} {' '.join(alias.get('hostnames') or [])}" for alias in spec.get("hostAliases") or []]
+        for (namespace, name), service in sorted(self._services.items()):
+            full = [f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
+            if namespace == metadata["namespace"]:
+                full.insert(0, name)
+            lines.append(f"{self._address(service)} {' '.join(full)}")
+        return "\n".join(lines) + "\n"
+
+    def _address(self, service: Mapping[str, Any]) -> str:
+        selector = service["spec"].get("selector") or {}
+        namespace = service["metadata"]["namespace"]
+        found = [
+            pod
+            for pod in self._pods.values()
+            if selector and pod["metadata"]["namespace"] == namespace and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+        ]
+        # The newest that is not on its way out: in a roll-out the old pod goes.
+        found.sort(key=lambda pod: ("deletionTimestamp" not in pod["metadata"], pod["metadata"].get("creationTimestamp", "")))
+        return pod_address(namespace, found[-1]["metadata"]["name"]) if found else _NOBODY
+
+
+def _key(service: Mapping[str, Any]) -> tuple[str, str]:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
