@@ -1,0 +1,178 @@
+"""Starting and stopping the processes of a town: each in a session of its own, with a log, and a record that survives its starter.
+
+`gt up` ends while they run on; another `gt`, hours later, must find exactly these and nobody else's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gastown.local.atomic_file import write_atomically
+from gastown.local.errors import LocalTownError, ProcessEnded, quote_log
+from gastown.local.process_identity import ProcessIdentity, find_by_environment, find_identity, stop_all
+from gastown.local.town_directory import TownDirectory
+
+# In the environment of every process of a town: finds one whose starter was killed before it could write the record.
+TOWN_VARIABLE = "GASTOWN_LOCAL_TOWN"
+_LOG_LIMIT_BYTES = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run.
+
+    Attributes:
+        arguments: The program and its arguments.
+        environment: Added to our own.
+        files: Files that the program reads at its start only: when their content changes, it must be started again.
+    """
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+
+    def digest(self) -> str:
+        """Differs when a running process of this command would have to be replaced."""
+        digest = hashlib.sha256(json.dumps([list(self.arguments), sorted(self.environment.items())]).encode())
+        for file in self.files:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    identity: ProcessIdentity
+    digest: str
+    log_start: int
+
+
+class ChildProcesses:
+    """The processes of one town. Callers hold the town's lock.
+
+    Args:
+        directory: Of the town; its run/ and logs/ folders exist.
+    """
+
+    def __init__(self, directory: TownDirectory) -> None:
+        self._directory = directory
+        # Kept so that the interpreter can collect those that end while we run.
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def ensure(self, name: str, command: Command, *, grace_seconds: float = 5.0) -> bool:
+        """Have a process with this command run: leave it alone if it does, replace one with another command.
+
+        Args:
+            grace_seconds: For the one that is replaced.
+
+        Returns:
+            Whether it was started now.
+        """
+        record = self._read(name)
+        if record is not None and record.identity.is_alive():
+            if record.digest == command.digest():
+                return False
+            self.stop(name, grace_seconds)
+        self._start(name, command)
+        return True
+
+    def find(self, name: str) -> ProcessIdentity | None:
+        """The process of this name if it runs."""
+        record = self._read(name)
+        return record.identity if record is not None and record.identity.is_alive() else None
+
+    def names(self) -> list[str]:
+        """Names that have a record, whether the process runs or not."""
+        return sorted(file.stem for file in self._directory.run.glob("*.json"))
+
+    def check(self, name: str) -> None:
+        """See that a process which was started is still there.
+
+        Raises:
+            ProcessEnded: It is not; shows the end of its log.
+        """
+        record = self._read(name)
+        if record is None or not record.identity.is_alive():
+            raise ProcessEnded(name, self._directory.log_of(name), record.log_start if record else 0)
+
+    def quote_log(self, name: str) -> str:
+        """The end of the log of the present run, for an error."""
+        record = self._read(name)
+        return quote_log(self._directory.log_of(name), record.log_start if record else 0)
+
+    def stop(self, name: str, grace_seconds: float) -> None:
+        """Stop a process if it runs, and forget it."""
+        record = self._read(name)
+        if record is not None:
+            record.identity.stop(grace_seconds)
+        self._record_file(name).unlink(missing_ok=True)
+
+    def stop_strays(self, grace_seconds: float) -> int:
+        """Stop what was started for this town and has no record any more.
+
+        Returns:
+            How many there were.
+        """
+        known = {record.identity for name in self.names() if (record := self._read(name)) is not None}
+        strays = [found for found in find_by_environment(TOWN_VARIABLE, str(self._directory.root)) if found not in known]
+        stop_all(strays, grace_seconds)
+        return len(strays)
+
+    def _start(self, name: str, command: Command) -> None:
+        log = self._directory.log_of(name)
+        _limit(log)
+        with log.open("ab") as output:
+            log.chmod(0o600)
+            log_start = output.tell()
+            try:
+                child = subprocess.Popen(
+                    list(command.arguments),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._directory.root,
+                    env={**os.environ, **command.environment, TOWN_VARIABLE: str(self._directory.root)},
+                    # Ctrl-C at the terminal of `gt up` must not end the town.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise LocalTownError(f"{name}: can not run {command.arguments[0]}: {error.strerror}") from error
+        self._children.append(child)
+        identity = find_identity(child.pid)
+        if identity is None:
+            raise ProcessEnded(name, log, log_start)
+        record = {
+            "pid": identity.pid,
+            "startTime": identity.start_time,
+            "bootId": identity.boot_id,
+            "digest": command.digest(),
+            "logStart": log_start,
+        }
+        write_atomically(self._record_file(name), json.dumps(record, indent=1) + "\n")
+
+    def _record_file(self, name: str) -> Path:
+        return self._directory.run / f"{name}.json"
+
+    def _read(self, name: str) -> _Record | None:
+        try:
+            content = json.loads(self._record_file(name).read_text())
+            identity = ProcessIdentity(int(content["pid"]), int(content["startTime"]), str(content["bootId"]))
+            return _Record(identity, str(content["digest"]), int(content["logStart"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            # Not one of ours, or damaged: then there is nothing we may stop. stop_strays finds the process if it runs.
+            return None
+
+
+def _limit(log: Path) -> None:
+    try:
+        if log.stat().st_size > _LOG_LIMIT_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
+    except FileNotFoundError:
+        return
