@@ -32,8 +32,8 @@ class TokenFile:
     """
 
     path: str
-    _seen: tuple[int, int] = field(default=(0, 0), init=False, repr=False)
-    _token: str = field(default="", init=False, repr=False)
+    _seen: tuple[int, int] = field(default=(0, 0), init=False, repr=False, compare=False)
+    _token: str = field(default="", init=False, repr=False, compare=False)
 
     def read(self) -> str:
         """The token as it is now.

@@ -151,7 +151,10 @@ class Client:
         if answer.status >= 400:
             raise error_from_answer(answer.status, answer.body, verb, path, answer.headers.get("retry-after"))
         try:
-            return dict(json.loads(answer.body)) if answer.body else {}
-        except (ValueError, TypeError) as error:
+            told = json.loads(answer.body or b"{}")
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
             message = f"answered {answer.status} with no JSON object: {answer.body[:80]!r}"
-            raise Unavailable(answer.status, "NoJson", message, verb, path, may_have_happened=True) from error
+            raise Unavailable(answer.status, "NoJson", message, verb, path, may_have_happened=True)
+        return told
