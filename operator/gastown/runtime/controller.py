@@ -7,10 +7,11 @@ a server that is away), it is looked at again after a back-off, and the other ke
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from gastown.actions import Action, Key
@@ -35,7 +36,8 @@ class Controller(Generic[S]):
     Args:
         name: For logs and metrics.
         observe: Builds the decider's input for a key from the stores; None means there is nothing to decide (the object is gone).
-        decide: Pure: what was seen and the Unix time -> the actions wanted.
+        decide: What was seen and the Unix time -> the actions wanted. Pure; or awaitable, where deciding means work outside the
+            API (git in a thread).
         executor: Carries them out.
         needs: Feeds that must be synced before anything is decided.
         metrics: Where decisions are counted and timed.
@@ -50,7 +52,7 @@ class Controller(Generic[S]):
         name: str,
         *,
         observe: Callable[[Key], S | None],
-        decide: Callable[[S, float], Sequence[Action]],
+        decide: Callable[[S, float], Sequence[Action] | Awaitable[Sequence[Action]]],
         executor: Executor,
         needs: Sequence[Feed],
         metrics: Registry,
@@ -142,7 +144,8 @@ class Controller(Generic[S]):
         seen = self._observe(key)
         if seen is None:
             return Outcome()
-        return await self._executor.execute(self._decide(seen, self._clock()))
+        wanted = self._decide(seen, self._clock())
+        return await self._executor.execute(await wanted if inspect.isawaitable(wanted) else wanted)
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         for wake in outcome.wakes:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gastown.api import reasons
+from gastown.api.meta import Condition
+from gastown.api.rig import Rig
 from gastown_git.errors import GitopsError
 from gastown_git.ref_names import branch_ref
 from gastown_git.refinery import kernel
 from gastown_git.repository import Repository
-from gastown_git.upstream import UpstreamRefused, UpstreamUnavailable, check_upstream_url, fetch_branch, push_branch
-
-from gastown.api import reasons
-from gastown.api.meta import Condition
-from gastown.api.rig import Rig
+from gastown_git.upstream import check_upstream_url, fetch_branch, push_branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +23,11 @@ class Adopted:
         repository: None when it could not even be made.
         main: Tip of the rig's branch, "" before adoption.
         ready: Condition RepositoryReady, with the remedy when it is False.
-        retry: Whether trying again later may help without a change of the Rig.
     """
 
     repository: Repository | None
     main: str
     ready: Condition
-    retry: bool = False
 
 
 def repository_path(data: Path, namespace: str, rig_name: str) -> Path:
@@ -51,14 +48,12 @@ def adopt(data: Path, rig: Rig, local_upstreams: Path | None) -> Adopted:
         if main is None and rig.spec.git.upstream:
             check_upstream_url(rig.spec.git.upstream, local_upstreams=local_upstreams)
             main = kernel.adopt(repository, branch, fetch_branch(repository, rig.spec.git.upstream, branch))
-    except UpstreamRefused as error:
-        return Adopted(None, "", _not_ready(rig, reasons.FETCH_FAILED, str(error)), retry=True)
-    except (UpstreamUnavailable, GitopsError, OSError) as error:
-        return Adopted(None, "", _not_ready(rig, reasons.FETCH_FAILED, str(error)), retry=True)
+    except (GitopsError, OSError) as error:
+        return Adopted(None, "", _not_ready(rig, reasons.FETCH_FAILED, str(error)))
     if main is None:
         message = f"branch {branch} does not exist yet; set spec.git.upstream to a repository that has it"
         return Adopted(repository, "", _not_ready(rig, reasons.NO_UPSTREAM, message))
-    message = f"{branch} is at {main}"
+    message = f"{branch} is adopted"
     said = Condition(type="", status="True", reason=reasons.REPOSITORY_CREATED, message=message, observedGeneration=rig.metadata.generation)
     return Adopted(repository, main, said)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from gastown.api import reasons
+from gastown.api.merge_request import MergeRequest, MergeRequestStatus
+from gastown.processes.refinery import statuses
 from gastown_git.errors import GitopsError
 from gastown_git.ref_names import branch_ref
 from gastown_git.refs import ObjectMissing, RefMoved
 from gastown_git.repository import Repository
-
-from gastown.api import reasons
-from gastown.api.merge_request import MergeRequest, MergeRequestStatus
-from gastown.processes.refinery import statuses
 
 
 def take_in(repository: Repository, seen: MergeRequest, main: str, now_time: str) -> MergeRequestStatus:
