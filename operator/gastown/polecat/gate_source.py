@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,5 +31,6 @@ def fetch_gate_source(environment: Mapping[str, str]) -> Path:
     for folder in (workspace / "home", workspace / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     target = workspace / "source"
+    shutil.rmtree(target, ignore_errors=True)  # of a first try that was killed
     fetch_tree(environment[SOURCE_URL], environment[TREE], target, FETCH_SECONDS)
     return target
