@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from gastown.actions import NORMAL, WARNING, Action, Emit, PatchSpec, SetStatus, Wake
 from gastown.api import bead as beads
-from gastown.api import labels, reasons
+from gastown.api import conditions, labels, reasons
 from gastown.api.agent import Agent, AgentSession
 from gastown.api.agent_profile import Prices, SessionLimits
 from gastown.api.bead import Bead, BeadStatus
@@ -19,7 +19,7 @@ from gastown.api.core import Pod
 from gastown.api.merge_request import MergeRequest
 from gastown.decide import bead_conditions, outcomes, readiness, session_end
 from gastown.decide.bead_conditions import Waiting
-from gastown.decide.delivery import Delivery, delivery_of, evidence_of, why_returned
+from gastown.decide.delivery import UNPINNED_SECONDS, Delivery, delivery_of, evidence_of, why_returned
 from gastown.decide.readiness import Readiness, Verdict
 from gastown.decide.session_end import SessionEnd
 from gastown.decide.times import seconds_since, time_text
@@ -47,7 +47,7 @@ class BeadSeen:
         readiness: The bead and what may hold it back.
         merge_requests: All of this bead.
         agent: The Agent named by spec.assignee, else by status.agentName.
-        pod: That agent's pod, if it carries this bead.
+        pod: That agent's pod, if it carries this bead; it decides readiness.session_ends.
         limits: Of the profile it is worked with.
         prices: Likewise.
         waiting: Why the dispatcher has not bound it yet; None if it has no say.
@@ -71,14 +71,23 @@ def decide(seen: BeadSeen, now: float) -> list[Action]:
     bead = seen.readiness.bead
     if bead.metadata.deletionTimestamp:
         return []
-    delivery = delivery_of(bead, seen.merge_requests)
-    verdict = readiness.judge(seen.readiness, now)
+    delivery = delivery_of(bead, seen.merge_requests, now)
+    verdict = readiness.judge(replace(seen.readiness, session_ends=_session_ends(seen, now)), now)
     if (change := _spec_change(seen, delivery, verdict, now)) is not None:
         return [change]
     status, wakes = _derive(seen, delivery, verdict, now)
     # Blockers that close one by one need not cost a write each; a new phase is written at once all the same.
     roll_up = status.phase == bead.status.phase == beads.PHASE_BLOCKED
     return [SetStatus(bead, status, roll_up=roll_up, reason=_log_line(bead, status)), *_events(bead, status), *wakes]
+
+
+def _session_ends(seen: BeadSeen, now: float) -> bool:
+    """Whether a session that lost the bead may still write to its branch; a lost node is not waited for."""
+    pod = seen.pod
+    if seen.readiness.bead.spec.assignee or pod is None or session_end.is_over(pod):
+        return False
+    overdue = seconds_since(pod.metadata.deletionTimestamp, now)
+    return overdue is None or overdue <= LOST_NODE_SECONDS
 
 
 def _spec_change(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) -> PatchSpec | None:
@@ -103,7 +112,7 @@ def _why_unbind(seen: BeadSeen, delivery: Delivery, now: float) -> str:
     bead, agent, pod = seen.readiness.bead, seen.agent, seen.pod
     held_by = bead.spec.assignee
     if delivery.returned is not None and delivery.returned.spec.agentName == held_by:
-        return f"{delivery.returned.metadata.name} came back ({why_returned(delivery.returned)})"
+        return f"{delivery.returned.metadata.name} came back ({why_returned(delivery.returned, now)})"
     if delivery.current is not None:
         return ""
     if _exhausted(bead.status, seen.limits) and not _retry_requested(bead):
@@ -146,6 +155,8 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
     phase = _phase(seen, status, delivery, verdict, now)
     if phase == beads.PHASE_WORKING and delivery.current is not None:
         wakes.append(Wake(SETTLE_SECONDS, reason="a session that has submitted should end"))
+    if delivery.current is not None and conditions.is_false(delivery.current.status.conditions, conditions.HEAD_PINNED):
+        wakes.append(Wake(UNPINNED_SECONDS, reason="its head is not pinned"))
     if verdict.wake_after_seconds is not None and not outcomes.is_closed(bead):
         wakes.append(Wake(verdict.wake_after_seconds, reason=verdict.reason))
     status = replace(status, phase=phase, times=_times(bead, phase, now))
@@ -156,7 +167,7 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
     derived = bead_conditions.derive(bead, status, delivery, verdict, waiting, _exhausted_reason(status, seen.limits), now)
     if bead.spec.assignee and seen.agent is None and phase == beads.PHASE_HOOKED:
         wakes.append(Wake(UNKNOWN_AGENT_SECONDS, reason="the agent may not exist"))
-    if seen.pod is not None and seen.pod.metadata.deletionTimestamp and bead.spec.assignee:
+    if seen.pod is not None and seen.pod.metadata.deletionTimestamp and not session_end.is_over(seen.pod):
         wakes.append(Wake(LOST_NODE_SECONDS, reason="its pod is being deleted"))
     return replace(status, conditions=derived), wakes
 
@@ -235,7 +246,7 @@ def _with_delivery(bead: Bead, status: BeadStatus, delivery: Delivery, now: floa
         return replace(
             status,
             reworks=status.reworks + 1,
-            lastRework=evidence_of(returned, time_text(now)),
+            lastRework=evidence_of(returned, now),
             mergeRequestName="",
             branch=returned.spec.branch,
             head=returned.spec.head,

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from gastown.api import conditions, merge_request, reasons
 from gastown.api.bead import Bead, Rework
 from gastown.api.merge_request import MergeRequest
+from gastown.decide.times import seconds_since, time_text
 
 # As the CRD bounds the evidence.
 FILES_LIMIT = 200
+# The refinery may need a while for a head whose push it has not seen; after this time the work goes back.
+UNPINNED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,18 @@ class Delivery:
     landed: tuple[MergeRequest, ...] = ()
 
 
-def delivery_of(bead: Bead, merge_requests: Iterable[MergeRequest]) -> Delivery:
-    """What the bead's MergeRequests say, in any order."""
+def delivery_of(bead: Bead, merge_requests: Iterable[MergeRequest], now: float) -> Delivery:
+    """What the bead's MergeRequests say.
+
+    Args:
+        merge_requests: All of this bead, in any order.
+        now: Unix seconds.
+    """
     newest_first = sorted(merge_requests, key=age_key, reverse=True)
     landed = tuple(mr for mr in reversed(newest_first) if is_landed(mr) and mr.status.landedCommit not in bead.status.landedCommits)
-    current = next((mr for mr in newest_first if is_under_way(mr) and _counts(bead, mr)), None)
+    current = next((mr for mr in newest_first if is_under_way(mr) and _counts(bead, mr) and not why_returned(mr, now)), None)
     returned = None
-    if current is None and not landed and newest_first and why_returned(newest_first[0]):
+    if current is None and not landed and newest_first and why_returned(newest_first[0], now):
         counted = bead.status.lastRework is not None and bead.status.lastRework.mergeRequestName == newest_first[0].metadata.name
         returned = None if counted else newest_first[0]
     return Delivery(current=current, returned=returned, landed=landed)
@@ -61,8 +69,12 @@ def is_under_way(mr: MergeRequest) -> bool:
     return not is_over(mr) and not conditions.is_false(mr.status.conditions, conditions.VERIFIED)
 
 
-def why_returned(mr: MergeRequest) -> str:
-    """The reason for which the work goes back to the bead; "" if it does not."""
+def why_returned(mr: MergeRequest, now: float) -> str:
+    """The reason for which the work goes back to the bead; "" if it does not.
+
+    Args:
+        now: Unix seconds.
+    """
     if mr.status.phase == merge_request.PHASE_REJECTED:
         return reasons.REJECTED
     if mr.status.phase == merge_request.PHASE_CONFLICTED:
@@ -70,22 +82,29 @@ def why_returned(mr: MergeRequest) -> str:
     verified = conditions.find_condition(mr.status.conditions, conditions.VERIFIED)
     if verified is not None and verified.status == "False" and verified.reason == reasons.EMPTY_CHANGE:
         return reasons.EMPTY_CHANGE
+    pinned = conditions.find_condition(mr.status.conditions, conditions.HEAD_PINNED)
+    if pinned is not None and pinned.status == "False" and (seconds_since(pinned.lastTransitionTime, now) or 0.0) > UNPINNED_SECONDS:
+        return pinned.reason
     return ""
 
 
-def evidence_of(mr: MergeRequest, time: str) -> Rework:
-    """What the next session needs to know about the return."""
+def evidence_of(mr: MergeRequest, now: float) -> Rework:
+    """What the next session needs to know about the return.
+
+    Args:
+        now: Unix seconds.
+    """
     red = next((gate for gate in mr.status.gateResults if gate.verdict == "Failed"), None)
     conflict = mr.status.conflict
     return Rework(
-        reason=why_returned(mr),
+        reason=why_returned(mr, now),
         mergeRequestName=mr.metadata.name,
         base=conflict.base if conflict is not None else "",
         head=mr.spec.head,
         files=list(conflict.files[:FILES_LIMIT]) if conflict is not None else [],
         gate=red.name if red is not None else "",
         logTail=red.logTail if red is not None else "",
-        time=time,
+        time=time_text(now),
     )
 
 

@@ -39,6 +39,7 @@ class DispatchSeen:
         convoys: Bead name -> the convoys it is a member of.
     """
 
+    namespace: str = ""
     town: Town | None = None
     rigs: Mapping[str, Rig] = field(default_factory=dict)
     rig_of_prefix: Mapping[str, Rig] = field(default_factory=dict)

@@ -30,7 +30,7 @@ class Readiness:
         knows_prefix: Whether the prefix is a rig's or the town's own.
         convoys: Those it is a member of.
         cycle: Beads that wait for each other in a ring through this one, in order; () if there is none.
-        session_ends: An earlier session still holds its branch and has not ended.
+        session_ends: A session that lost the bead has not ended yet.
     """
 
     bead: Bead

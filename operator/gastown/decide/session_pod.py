@@ -162,9 +162,9 @@ def _environment(
         "GASTOWN_TARGET_BRANCH": rig_.spec.git.branch,
         "GASTOWN_START_COMMIT": bead.status.head,
         "GASTOWN_ADAPTER": profile.spec.adapter,
-        "GASTOWN_AGENT_COMMAND": _literal(json.dumps(profile.spec.command)),
-        "GASTOWN_MODEL": _literal(bead.spec.model or profile.spec.model),
-        "GASTOWN_GATES": _literal(json.dumps(gates)),
+        "GASTOWN_AGENT_COMMAND": literal(json.dumps(profile.spec.command)),
+        "GASTOWN_MODEL": literal(bead.spec.model or profile.spec.model),
+        "GASTOWN_GATES": literal(json.dumps(gates)),
         "GASTOWN_TIMEOUT_SECONDS": str(profile.spec.limits.timeoutSeconds),
         "GASTOWN_CHECKPOINT_SECONDS": str(profile.spec.checkpointSeconds),
         "BD_ACTOR": display_actor(agent.spec.role, rig_.metadata.name, name),
@@ -177,7 +177,7 @@ def _environment(
     ]
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Escaped so that the node does not expand $(NAME) in what people wrote."""
     return text.replace("$(", "$$(")
 

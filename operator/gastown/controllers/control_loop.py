@@ -1,0 +1,69 @@
+"""The operator's whole control loop: stores, one controller per decider, and who wakes whom. Feeds are added by the process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gastown.controllers.bead import BeadWiring
+from gastown.controllers.dispatch import DispatchWiring
+from gastown.controllers.gate_run import GateRunWiring
+from gastown.controllers.merge_request import MergeRequestWiring
+from gastown.controllers.quiet import ProfileWiring, RigWiring, TownWiring
+from gastown.controllers.session import SessionWiring
+from gastown.controllers.stores import Stores
+from gastown.decide import bead, gate_run, merge_request, profile, rig, session, town
+from gastown.decide.gate_job import GateSettings
+from gastown.decide.session_pod import SessionSettings
+from gastown.runtime.controller import Controller
+from gastown.runtime.executor import Executor
+from gastown.runtime.feed import Feed
+from gastown.runtime.metrics import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator is told about its installation.
+
+    Attributes:
+        repository_url: Address of the repo-server as sessions reach it, without a slash at the end.
+        session_image: Of sessions and gates that name no image.
+    """
+
+    repository_url: str
+    session_image: str
+
+
+def make_controllers(
+    stores: Stores, settings: Settings, executor: Executor, feeds: Sequence[Feed], metrics: Registry
+) -> list[Controller[Any]]:
+    """All controllers, wired to the stores but not running; create them in the loop that will run them.
+
+    Every controller waits for every feed: a decision on half of the town could bind a bead twice or call a session lost.
+    """
+    dispatching = DispatchWiring(stores)
+    beading = BeadWiring(stores, dispatching.waiting)
+    sessions = SessionWiring(stores, SessionSettings(settings.repository_url, settings.session_image))
+    gating = GateRunWiring(stores, GateSettings(settings.session_image))
+    requests, rigs, profiles, towns = MergeRequestWiring(stores), RigWiring(stores), ProfileWiring(stores), TownWiring(stores)
+    common: dict[str, Any] = {"executor": executor, "needs": feeds, "metrics": metrics}
+
+    of_beads = Controller("bead", observe=beading.observe, decide=bead.decide, workers=4, **common)
+    of_dispatch = Controller("dispatch", observe=dispatching.observe, decide=dispatching.decide, workers=1, **common)
+    of_sessions = Controller("session", observe=sessions.observe, decide=session.decide, workers=4, **common)
+    of_requests = Controller("merge-request", observe=requests.observe, decide=merge_request.decide, **common)
+    of_gates = Controller("gate-run", observe=gating.observe, decide=gate_run.decide, **common)
+    of_rigs = Controller("rig", observe=rigs.observe, decide=rig.decide, **common)
+    of_profiles = Controller("profile", observe=profiles.observe, decide=profile.decide, workers=1, **common)
+    of_towns = Controller("town", observe=towns.observe, decide=town.decide, workers=1, **common)
+
+    beading.wire(of_beads)
+    dispatching.wire(of_dispatch, tell=of_beads.enqueue)
+    sessions.wire(of_sessions)
+    requests.wire(of_requests)
+    gating.wire(of_gates)
+    rigs.wire(of_rigs)
+    profiles.wire(of_profiles)
+    towns.wire(of_towns)
+    return [of_beads, of_dispatch, of_sessions, of_requests, of_gates, of_rigs, of_profiles, of_towns]

@@ -1,0 +1,211 @@
+"""The operator: kopf as the shell (login, signals, the feed of quiet kinds), our own informers for hot kinds, our control loop.
+
+It owns no state: killed at any moment, the next one lists, watches and goes on. It ends itself, with an exit code that is not 0, when a
+feed or a controller dies, because a fresh start is always right and a half-blind operator never is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from gastown.api import kinds, labels
+from gastown.api.kinds import Kind
+from gastown.controllers.control_loop import Settings, make_controllers
+from gastown.controllers.stores import make_stores
+from gastown.kube import configuration
+from gastown.kube.aio import Client
+from gastown.kube.configuration import Configuration, ConfigurationError
+from gastown.runtime import log
+from gastown.runtime.executor import Executor
+from gastown.runtime.feed import Feed
+from gastown.runtime.health import health_server
+from gastown.runtime.informer import Informer
+from gastown.runtime.kopf_feed import KopfFeed, connection_info, quieten
+from gastown.runtime.log import say
+from gastown.runtime.manager import Manager
+from gastown.runtime.metrics import Registry
+
+logger = logging.getLogger(__name__)
+
+COMPONENT = "gastown-operator"
+# People's kinds: few objects, few changes. All others are hot.
+QUIET = (kinds.TOWN, kinds.RIG, kinds.AGENT_PROFILE, kinds.CONVOY)
+# Kind -> label selector: of Kubernetes' own kinds only what we made.
+HOT: Mapping[Kind, str] = {
+    kinds.BEAD: "",
+    kinds.AGENT: "",
+    kinds.MERGE_REQUEST: "",
+    kinds.GATE_RUN: "",
+    kinds.POD: f"{labels.PART_OF}=gastown",
+    kinds.JOB: f"{labels.PART_OF}=gastown",
+}
+STOP_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """The environment of the process.
+
+    Attributes:
+        namespaces: Those that are towns.
+        health_port: Of /healthz, /readyz and /metrics; 0 takes a free one.
+    """
+
+    namespaces: tuple[str, ...]
+    loop: Settings
+    listen_host: str = "127.0.0.1"
+    health_port: int = 8081
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> OperatorSettings:
+        """Read the variables the chart sets.
+
+        Raises:
+            ConfigurationError: A variable is missing or odd; the message names it.
+        """
+        namespaces = tuple(name.strip() for name in environment.get("GASTOWN_TOWN_NAMESPACES", "").split(",") if name.strip())
+        if not namespaces:
+            raise ConfigurationError("GASTOWN_TOWN_NAMESPACES is empty; name the namespaces that are towns, such as town")
+        url, image = environment.get("GASTOWN_REPO_URL", "").rstrip("/"), environment.get("GASTOWN_SESSION_IMAGE", "")
+        for name, value in (("GASTOWN_REPO_URL", url), ("GASTOWN_SESSION_IMAGE", image)):
+            if not value:
+                raise ConfigurationError(f"{name} is empty; the chart sets it")
+        port = environment.get("GASTOWN_HEALTH_PORT", "8081")
+        if not port.isdigit():
+            raise ConfigurationError(f"GASTOWN_HEALTH_PORT is {port!r}; it must be a number")
+        host = environment.get("GASTOWN_LISTEN_HOST", "127.0.0.1") or "127.0.0.1"
+        return cls(namespaces, Settings(url, image), host, int(port))
+
+
+class Operator:
+    """One operator: built in the loop that runs it.
+
+    kopf ends every task of the loop that was born after it, so the loop belongs to the operator alone.
+
+    Attributes:
+        client: The one identity all requests are made with.
+        metrics: Of this process; writes are counted here.
+        stores: What it knows.
+        controllers: What it decides.
+        manager: Owner of feeds and controllers.
+    """
+
+    def __init__(self, client: Client, settings: OperatorSettings) -> None:
+        self.client = client
+        self.metrics = Registry("gastown")
+        self.stores = make_stores()
+        self._settings = settings
+        self._registry = kopf.OperatorRegistry()
+        self._stopping = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        feeds = self._make_feeds()
+        self.executor = Executor(
+            client, self.stores.by_kind(), component=COMPONENT, metrics=self.metrics, clock=time.monotonic, wall_clock=time.time
+        )
+        self.controllers = make_controllers(self.stores, settings.loop, self.executor, feeds, self.metrics)
+        self.manager = Manager(feeds, self.controllers, metrics=self.metrics)
+        kopf.on.login(registry=self._registry)(self._login)
+        kopf.on.startup(registry=self._registry)(self._start)
+        kopf.on.cleanup(registry=self._registry)(self._finish)
+
+    async def run(self) -> None:
+        """Run until a signal (in the main thread) or `stop`; then decisions under way end first.
+
+        Raises:
+            BaseException: What a part failed with. End the process with an exit code that is not 0.
+        """
+        settings = kopf.OperatorSettings()
+        quieten(settings)
+        await kopf.operator(
+            registry=self._registry,
+            settings=settings,
+            namespaces=self._settings.namespaces,
+            standalone=True,
+            stop_flag=self._stopping,
+        )
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End `run` in good order; call it in the operator's loop."""
+        self._stopping.set()
+
+    def _make_feeds(self) -> list[Feed]:
+        by_kind, namespaces = self.stores.by_kind(), self._settings.namespaces
+        feeds: list[Feed] = [KopfFeed(self.client, kind, by_kind[kind], registry=self._registry, namespaces=namespaces) for kind in QUIET]
+        for kind, selector in HOT.items():
+            feeds += [Informer(self.client, kind, by_kind[kind], namespace=name, label_selector=selector) for name in namespaces]
+        return feeds
+
+    async def _login(self, **_: Any) -> kopf.ConnectionInfo:
+        return connection_info(self.client.configuration, dt.datetime.now(dt.UTC))
+
+    async def _start(self, **_: Any) -> None:
+        self._work = asyncio.create_task(self._run_loop(), name="control loop")
+
+    async def _finish(self, **_: Any) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait([self._work], timeout=STOP_SECONDS)
+
+    async def _run_loop(self) -> None:
+        try:
+            async with health_server(
+                self._settings.listen_host,
+                self._settings.health_port,
+                why_dead=self.manager.why_dead,
+                why_not_ready=self.manager.why_not_ready,
+                metrics=self.metrics,
+            ) as port:
+                say(logger, logging.INFO, "started", namespaces=",".join(self._settings.namespaces), health_port=port)
+                await self.manager.run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, it ends the process, through kopf's own shutdown
+            self._failure = failure
+            self._stopping.set()
+
+
+async def run_operator(where: Configuration, settings: OperatorSettings) -> None:
+    """Run an operator in the present loop until it is told to stop."""
+    async with Client(where, user_agent=COMPONENT) as client:
+        await Operator(client, settings).run()
+
+
+def main() -> int:
+    """The console script gastown-operator.
+
+    Returns:
+        0 after a signal, 1 when a part failed, 2 when the environment is wrong.
+    """
+    log.set_up(os.environ.get("GASTOWN_LOG_LEVEL", "INFO"))
+    # kopf tells each event at INFO; what it is worth to us our own log says.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        settings = OperatorSettings.from_environment(os.environ)
+        where = configuration.in_cluster()
+    except ConfigurationError as problem:
+        say(logger, logging.ERROR, "cannot_start", problem=str(problem))
+        return 2
+    try:
+        asyncio.run(run_operator(where, settings))
+    except Exception as failure:  # noqa: BLE001 - the last line of a process that ends because of it
+        say(logger, logging.ERROR, "failed", exc_info=failure, problem=f"{type(failure).__name__}: {failure}")
+        return 1
+    say(logger, logging.INFO, "stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
