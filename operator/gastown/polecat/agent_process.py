@@ -14,6 +14,7 @@ from typing import IO
 
 from gastown.polecat import child
 from gastown.polecat.adapters.base import Event, EventParser, Invocation, SessionStarted, Terminal, UsageDelta
+from gastown.polecat.context import plain
 from gastown.polecat.descendants import end_all
 
 _LINE_LIMIT_BYTES = 1024 * 1024
@@ -123,4 +124,4 @@ class AgentProcess:
 
     def _remember(self, line: str) -> None:
         with self._lock:
-            self._tail.append(line[:_TAIL_COLUMNS])
+            self._tail.append(plain(line[:_TAIL_COLUMNS]))

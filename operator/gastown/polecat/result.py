@@ -46,9 +46,7 @@ class Result:
 
 def to_json(result: Result) -> bytes:
     """The termination message: JSON of at most MESSAGE_LIMIT_BYTES; of a message that is too long the middle goes."""
-    plain = asdict(result)
-    plain["mergeRequest"] = plain.pop("merge_request")
-    plain["exitCode"] = plain.pop("exit_code")
+    plain = to_plain(result)
     message = result.message
     keep = len(message)
     while True:
@@ -56,6 +54,14 @@ def to_json(result: Result) -> bytes:
         if len(data) <= MESSAGE_LIMIT_BYTES or keep == 0:
             return data
         keep = keep * 3 // 4 if keep > 16 else 0
+
+
+def to_plain(result: Result) -> dict[str, Any]:
+    """The result under the names of the API."""
+    plain = asdict(result)
+    plain["mergeRequest"] = plain.pop("merge_request")
+    plain["exitCode"] = plain.pop("exit_code")
+    return plain
 
 
 def from_json(data: bytes) -> Result | None:
