@@ -141,7 +141,8 @@ def _write_files(settings: Settings) -> None:
     authority = settings.certificates.cluster_authority.certificate
     for name in ("admin", CONTROLLER_MANAGER, SCHEDULER):
         file = settings.directory.kubeconfigs / f"{name}.yaml"
-        write_kubeconfig(file, settings.server, authority, settings.certificates.pair(name), context=context)
+        namespace = settings.options.default_namespace if name == "admin" else "default"
+        write_kubeconfig(file, settings.server, authority, settings.certificates.pair(name), context=context, namespace=namespace)
     if settings.options.audit:
         write_atomically(settings.audit_policy, commands.AUDIT_POLICY)
 

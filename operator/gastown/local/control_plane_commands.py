@@ -34,11 +34,13 @@ class Options:
         durable: False: etcd does not wait for the disk. For tests; a power cut may lose the town.
         controllers: False: etcd and kube-apiserver only. No ServiceAccount, garbage collection or scheduling happens by itself.
         audit: Write one line per request to logs/audit.log.
+        default_namespace: Of the administrator's kubeconfig.
     """
 
     durable: bool = True
     controllers: bool = True
     audit: bool = False
+    default_namespace: str = "default"
 
 
 @dataclass(frozen=True, slots=True)

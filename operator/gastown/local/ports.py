@@ -42,13 +42,13 @@ def keep_ports(file: Path, names: Sequence[str], held: Collection[str]) -> dict[
     return ports
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on this loopback address now."""
     with socket.socket() as probe:
         # As Go's servers do: connections of the last run that linger in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
             # Without listen, two sockets with SO_REUSEADDR may share a port that nobody listens on yet.
             probe.listen(1)
         except OSError:
