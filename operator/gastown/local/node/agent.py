@@ -20,7 +20,7 @@ from gastown.local.node.pod_worker import PodWorker
 from gastown.local.node.provisioner import Provisioner
 from gastown.local.node.references import References
 from gastown.local.node.registration import Registration, allocatable
-from gastown.local.node.sandbox_probe import CONFINED, probe_sandbox
+from gastown.local.node.sandbox_probe import CONFINED, UNCONFINED, probe_sandbox
 from gastown.local.node.server import NodeServer
 from gastown.local.node.services import ServiceDirectory
 from gastown.local.node.state_directory import PodFiles, known_pods, memory_directory, remove_tree, running, stop_all_containers, stop_runs
@@ -48,7 +48,7 @@ class Agent:
         config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         config.volumes_directory.mkdir(parents=True, exist_ok=True)
         remove_tree(config.state_directory / "trash")
-        sandbox = await probe_sandbox(config.state_directory)
+        sandbox = UNCONFINED if config.sandbox == "none" else await probe_sandbox(config.state_directory)
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(
                 ApiClient(config.api_server, config.ca_file, config.client_cert_file, config.client_key_file)

@@ -27,6 +27,7 @@ class NodeConfig:
         path_entries: Come first on every container's PATH.
         read_only_paths: Visible in containers even below a masked path.
         masked_paths: Empty in containers.
+        sandbox: "auto" probes the machine, "none" leaves containers unconfined.
         stop_pods_on_exit: On SIGTERM stop the pods as well; else they go on and the next agent adopts them.
     """
 
@@ -46,6 +47,7 @@ class NodeConfig:
     read_only_paths: tuple[str, ...] = ()
     masked_paths: tuple[str, ...] = ()
     log_level: str = "info"
+    sandbox: str = "auto"
     stop_pods_on_exit: bool = False
 
 
@@ -86,17 +88,25 @@ def read_config(path: Path) -> NodeConfig:
 
 
 def _parse(raw: Mapping[str, Any]) -> NodeConfig:
-    known = {**_TEXTS, **_DIRECTORIES, **_LISTS, "logLevel": "log_level", "stopPodsOnExit": "stop_pods_on_exit"}
+    known = {**_TEXTS, **_DIRECTORIES, **_LISTS, "logLevel": "log_level", "sandbox": "sandbox", "stopPodsOnExit": "stop_pods_on_exit"}
     if unknown := sorted(set(raw) - set(known)):
         raise TypeError(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     values: dict[str, Any] = {field: _typed(raw, key, str) for key, field in _TEXTS.items()}
     values |= {field: Path(_typed(raw, key, str)) for key, field in _DIRECTORIES.items()}
     values |= {field: tuple(_typed(raw, key, list)) for key, field in _LISTS.items() if key in raw}
     if "logLevel" in raw:
-        values["log_level"] = _typed(raw, "logLevel", str)
+        values["log_level"] = _choice(raw, "logLevel", ("debug", "info", "warning", "error"))
+    if "sandbox" in raw:
+        values["sandbox"] = _choice(raw, "sandbox", ("auto", "none"))
     if "stopPodsOnExit" in raw:
         values["stop_pods_on_exit"] = _typed(raw, "stopPodsOnExit", bool)
     return NodeConfig(**values)
+
+
+def _choice(raw: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
+    if raw[key] not in choices:
+        raise TypeError(f"{key} must be one of {', '.join(choices)}, found {raw[key]!r}")
+    return str(raw[key])
 
 
 def _typed(raw: Mapping[str, Any], key: str, expected: type) -> Any:

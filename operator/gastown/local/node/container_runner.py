@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class ContainerRunner:
         self._inside: dict[str, RunningContainer] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._config_failures: dict[str, int] = {}
-        self._descriptors: dict[int, None] = {}
+        self._descriptors: set[int] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def adopt(self, pod: Mapping[str, Any], container: Container) -> None:
         """Find the runs an earlier agent left, and follow the newest if it still lives."""
@@ -114,7 +115,7 @@ class ContainerRunner:
             return
         self._follow(pod, container, run)
         _log.info("container.started pod=%s/%s container=%s restarts=%d", *_names(pod), container.name, number)
-        await self._after_start(pod, container)
+        self._run_aside(self._after_start(pod, container))
 
     async def stop(self, pod: Mapping[str, Any], container: Container, deadline: Deadline) -> None:
         """preStop, SIGTERM to PID 1, and at the deadline SIGKILL to all of it; returns when nothing of it is left.
@@ -147,6 +148,8 @@ class ContainerRunner:
         """Let go of everything without touching any container: the next agent adopts them."""
         for name in list(self._tasks):
             self._end_tasks(name)
+        for task in self._background:
+            task.cancel()
         loop = asyncio.get_running_loop()
         for descriptor in self._descriptors:
             loop.remove_reader(descriptor)
@@ -186,12 +189,12 @@ class ContainerRunner:
         self._inside[container.name] = RunningContainer(
             run.state.init, self._context.view.confined, _initial_environment(run), container.spec.get("workingDir") or "/"
         )
-        self._descriptors[descriptor] = None
+        self._descriptors.add(descriptor)
 
         def _ready() -> None:
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
-            self._descriptors.pop(descriptor, None)
+            self._descriptors.discard(descriptor)
             self._on_end(pod, container, run)
 
         asyncio.get_running_loop().add_reader(descriptor, _ready)
@@ -276,7 +279,7 @@ class ContainerRunner:
             message = f"container {container.name}: {name} failed, it will be restarted: {probers[name].failure}"
             self._context.events.warn(pod, "Unhealthy", message)
             limit = asyncio.get_running_loop().time() + float(seconds)
-            self._stopping = asyncio.create_task(self.stop(pod, container, lambda: limit))
+            self._run_aside(self.stop(pod, container, lambda: limit))
 
         if startup := probers.get("startupProbe"):
             await startup.run(lambda: None, lambda: _restart("startupProbe"), eager=True, until_success=True)
@@ -293,6 +296,11 @@ class ContainerRunner:
         if container.is_ready != value and not container.is_stopping:
             container.is_ready = value
             self._wake()
+
+    def _run_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._background.discard)
 
     def _end_tasks(self, name: str) -> None:
         for task in self._tasks.pop(name, []):

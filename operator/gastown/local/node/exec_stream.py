@@ -24,7 +24,7 @@ _CHUNK = 32_768
 async def serve_exec(request: web.Request, inside: RunningContainer) -> web.StreamResponse:
     """Run the asked-for command in a container and carry its streams."""
     command = request.query.getall("command", [])
-    if request.query.get("tty") in ("true", "1"):
+    if request.query.get("tty") == "1":
         raise web.HTTPNotImplemented(text="the process node has no terminals: leave out --tty")
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise web.HTTPNotImplemented(text="the process node speaks WebSocket only; use kubectl 1.31 or newer")
@@ -35,7 +35,7 @@ async def serve_exec(request: web.Request, inside: RunningContainer) -> web.Stre
     stdin_read, stdin_write = os.pipe()
     stdout_read, stdout_write = os.pipe()
     stderr_read, stderr_write = os.pipe()
-    wants_stdin = request.query.get("stdin") in ("true", "1")
+    wants_stdin = request.query.get("input") == "1"
     try:
         process = spawn_inside(inside, command, stdout=stdout_write, stderr=stderr_write, stdin=stdin_read if wants_stdin else None)
     except OSError as error:

@@ -52,13 +52,13 @@ def tail_offset(path: Path, lines: int) -> tuple[int, int]:
     """Where the last lines of a file begin.
 
     Returns:
-        Offset in bytes, and how many full lines follow it (fewer than asked for if the file has no more).
+        Offset in bytes, and how many lines follow it (fewer than asked for if the file has no more).
     """
     if lines <= 0:
         return path.stat().st_size, 0
     found = 0
     with path.open("rb") as file:
-        first = position = file.seek(0, os.SEEK_END)
+        end = first = position = file.seek(0, os.SEEK_END)
         rest = b""
         while position > 0:
             size = min(_BLOCK, position)
@@ -71,7 +71,8 @@ def tail_offset(path: Path, lines: int) -> tuple[int, int]:
             for piece in reversed(pieces if position == 0 else pieces[1:]):
                 start -= len(piece)
                 entry = parse_entry(piece)
-                if entry is not None and entry.is_full:
+                # A last line without its newline counts as one, too.
+                if entry is not None and (entry.is_full or first == end):
                     if found == lines:
                         return first, found
                     found += 1

@@ -44,16 +44,21 @@ def plan_root(volumes: Iterable[Bind], masked: Iterable[str], visible: Iterable[
         `skeleton`: (kind, path, argument) in the order of making; `mounts`: (is directory, source, target, read only), outermost first.
     """
     covers = {path for path in (os.path.realpath(each) for each in (*ALWAYS_MASKED, *masked)) if os.path.isdir(path)}
+    shown = {
+        target: os.path.realpath(path)
+        for path in visible
+        for target in (_resolve(path, covers), os.path.realpath(path))
+        if os.path.exists(path) and _is_below_any(target, covers)
+    }
     entries: dict[str, Bind] = {}
-    for number, path in enumerate(sorted(covers)):
+    # A cover inside a cover would only show its name, unless something visible lies between them.
+    needed = (path for path in sorted(covers) if not _is_below_any(path, covers - {path}) or _is_below_any(path, shown))
+    for number, path in enumerate(needed):
         stand_in = f"{scratch}/{number}"
         os.makedirs(stand_in, exist_ok=True)
         os.chmod(stand_in, 0o1777 if path in ALWAYS_MASKED else 0o755)
         entries[path] = Bind(path, stand_in, read_only=False)
-    for path in visible:
-        for target in {_resolve(path, covers), os.path.realpath(path)}:
-            if os.path.exists(path) and _is_below_any(target, covers):
-                entries[target] = Bind(target, os.path.realpath(path), read_only=True)
+    entries |= {target: Bind(target, source, read_only=True) for target, source in shown.items()}
     volume_entries = {_resolve(volume.target, covers): volume for volume in volumes}
     # What lies below a volume belongs to the volume: mount points of ours must not appear in somebody's claim.
     entries = {path: bind for path, bind in entries.items() if not _is_below_any(path, volume_entries)}

@@ -141,14 +141,16 @@ class PodWorker:
         if self._is_removed or "deletionTimestamp" in self.pod["metadata"]:
             await self._leave()
             return -1.0
-        if self._is_terminal() and not any(each.is_running for each in self._containers):
-            return None
+        is_running = any(each.is_running for each in self._containers)
+        if self._is_terminal():
+            await self._end_containers()  # told so by somebody else: a pod that is over runs nothing
+            return 0.0 if is_running else None
         if not self._failure[0] and (deadline := self._active_deadline()) is not None and now >= deadline:
             self._failure = "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
         if self._failure[0] or self._is_over:
             await self._end_containers()
             self._publish()
-            return None
+            return 0.0 if is_running else None  # what came in while they ended is looked at once more
         if not self._has_volumes and not await self._make_volumes():
             self._publish()
             return _VOLUME_RETRY_SECONDS[min(self._volume_failures, len(_VOLUME_RETRY_SECONDS)) - 1]

@@ -5,6 +5,8 @@ With an identity of its own, since a node may not create volumes. The built-in h
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from gastown.kube.errors import AlreadyExists, ApiError, NotFound
 from gastown.local.node.api_client import ApiClient, Mirror, Object
 
 PROVISIONER = "gastown.dev/process-node"
+_RETRY_SECONDS = 2.0
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 _log = logging.getLogger(__name__)
@@ -27,6 +30,7 @@ class Provisioner:
         self._client = client
         self._node_name = node_name
         self._directory = directory
+        self._retries: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """For ever."""
@@ -45,7 +49,7 @@ class Provisioner:
             storage_class = await self._client.request("GET", f"/apis/storage.k8s.io/v1/storageclasses/{quote(class_name)}")
             if storage_class.get("provisioner") != PROVISIONER:
                 return
-            volume = volume_for(claim, storage_class, self._node_name, self._directory)
+            volume = volume_for(claim, self._node_name, self._directory)
             await self._client.request("POST", "/api/v1/persistentvolumes", volume)
             _log.info("volume.created claim=%s/%s", metadata["namespace"], metadata["name"])
         except AlreadyExists:
@@ -54,6 +58,18 @@ class Provisioner:
             _log.warning("volume.no_class claim=%s/%s class=%s", metadata["namespace"], metadata["name"], class_name)
         except ApiError as error:
             _log.warning("volume.not_created claim=%s/%s error=%s", metadata["namespace"], metadata["name"], error)
+            self._try_again(claim)
+
+    def _try_again(self, claim: Object) -> None:
+        async def _later() -> None:
+            await asyncio.sleep(_RETRY_SECONDS)
+            path = f"/api/v1/namespaces/{claim['metadata']['namespace']}/persistentvolumeclaims/{claim['metadata']['name']}"
+            with contextlib.suppress(ApiError):
+                await self._on_event("MODIFIED", await self._client.request("GET", path))
+
+        task = asyncio.create_task(_later())
+        self._retries.add(task)
+        task.add_done_callback(self._retries.discard)
 
 
 def may_provision(claim: Mapping[str, Any], node_name: str) -> bool:
@@ -64,8 +80,11 @@ def may_provision(claim: Mapping[str, Any], node_name: str) -> bool:
     return bool((metadata.get("annotations") or {}).get(_SELECTED_NODE) == node_name)
 
 
-def volume_for(claim: Mapping[str, Any], storage_class: Mapping[str, Any], node_name: str, directory: Path) -> dict[str, Any]:
-    """The PersistentVolume for a claim. Its name follows from the claim's uid: made twice is made once."""
+def volume_for(claim: Mapping[str, Any], node_name: str, directory: Path) -> dict[str, Any]:
+    """The PersistentVolume for a claim. Its name follows from the claim's uid: made twice is made once.
+
+    Always Retain: a town keeps its git in there, and nobody may lose it by a helm uninstall.
+    """
     metadata, spec = claim["metadata"], claim["spec"]
     requirement = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node_name]}
     reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **{key: metadata[key] for key in ("namespace", "name", "uid")}}
@@ -78,7 +97,7 @@ def volume_for(claim: Mapping[str, Any], storage_class: Mapping[str, Any], node_
             "claimRef": reference,
             "hostPath": {"path": str(path), "type": "DirectoryOrCreate"},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}},
-            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy") or "Retain",
+            "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": spec["storageClassName"],
             "volumeMode": spec.get("volumeMode") or "Filesystem",
         },

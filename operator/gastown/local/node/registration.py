@@ -24,6 +24,8 @@ ANNOUNCED_PODS = 250
 _LEASE_SECONDS = 40
 _RENEW_SECONDS = 10.0
 _STATUS_SECONDS = 300.0
+_PATIENCE_SECONDS = 60.0
+_PATIENCE_PAUSE_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +55,27 @@ class Registration:
         self._name = node_name
         self._port = port
         self._sandbox = sandbox
+        self._ready_since = timestamp(time.time())
 
     async def register(self) -> None:
-        """Create or update the Node and write its whole status. At every start, even if nothing seems changed:
-        the node controller has marked the pods of a silent node not ready, and only this takes it back.
+        """Create or update the Node and write its whole status; patient with an API server that has just started.
+
+        At every start, even if nothing seems changed: the node controller has marked the pods of a silent node not ready, and only
+        this takes it back.
         """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                await self._register()
+            except ApiError as error:
+                if time.monotonic() > deadline:
+                    raise
+                _log.info("node.not_registered node=%s error=%s", self._name, error)
+                await asyncio.sleep(_PATIENCE_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _register(self) -> None:
         labels = {
             "kubernetes.io/hostname": self._name,
             "kubernetes.io/os": "linux",
@@ -90,7 +108,7 @@ class Registration:
         try:
             await self._client.request("PATCH", f"/api/v1/nodes/{self._name}/status", {"status": self._status()}, STRATEGIC_MERGE)
         except NotFound:
-            await self.register()
+            await self._register()
 
     async def _renew_lease(self) -> None:
         path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self._name}"
@@ -114,11 +132,11 @@ class Registration:
             ("DiskPressure", "KubeletHasNoDiskPressure"),
             ("PIDPressure", "KubeletHasSufficientPID"),
         ]
-        conditions = [_condition(kind, "False", reason, now) for kind, reason in pressures]
+        conditions = [_condition(kind, "False", reason, now, self._ready_since) for kind, reason in pressures]
         return {
             "capacity": resources,
             "allocatable": resources,
-            "conditions": [*conditions, _condition("Ready", "True", "KubeletReady", now)],
+            "conditions": [*conditions, _condition("Ready", "True", "KubeletReady", now, self._ready_since)],
             "addresses": [{"type": "InternalIP", "address": NODE_ADDRESS}, {"type": "Hostname", "address": self._name}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._port}},
             "declaredFeatures": ["ExtendWebSocketsToKubelet"],
@@ -126,9 +144,9 @@ class Registration:
         }
 
 
-def _condition(kind: str, status: str, reason: str, now: str) -> dict[str, str]:
+def _condition(kind: str, status: str, reason: str, now: str, since: str) -> dict[str, str]:
     message = "the process node runs pods as host processes" if kind == "Ready" else "not measured by the process node"
-    return {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": now}
+    return {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": since}
 
 
 def _node_info() -> dict[str, str]:
