@@ -47,8 +47,8 @@ class BeadWiring:
         """All that bears on the bead; None when it is gone."""
         stores, (namespace, name) = self._stores, key
         bead = stores.beads.find(namespace, name)
-        if bead is None:
-            return None
+        if bead is None or stores.beads.is_assumed(namespace, name):
+            return None  # a binding under way wakes the bead again when it is known how it went
         holder = bead.spec.assignee or bead.status.agentName
         agent = stores.agents.find(namespace, holder)
         pod = stores.pods.find(namespace, holder)

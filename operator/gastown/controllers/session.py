@@ -34,10 +34,12 @@ class SessionWiring:
         pod = stores.pods.find(namespace, name)
         if pod is not None and not any(owner.uid == agent.metadata.uid for owner in pod.metadata.ownerReferences):
             pod = None  # not ours; creating ours is refused until that one is gone, with a message that names it
+        bound = stores.beads.by("assignee", at(namespace, name))
         return SessionSeen(
             agent=agent,
             settings=self._settings,
-            beads=tuple(stores.beads.by("assignee", at(namespace, name))),
+            # A binding that is only assumed may yet be lost to another claimer: no pod before it is certain.
+            beads=tuple(bead for bead in bound if not stores.beads.is_assumed(namespace, bead.metadata.name)),
             worked=tuple(stores.beads.by("last_holder", at(namespace, name))),
             pod=pod,
             pod_bead=stores.beads.find(namespace, session_end.bead_name(pod)) if pod is not None else None,

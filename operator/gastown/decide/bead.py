@@ -25,7 +25,7 @@ from gastown.decide.session_end import SessionEnd
 from gastown.decide.times import seconds_since, time_text
 from gastown.decide.usage import added
 
-# A session that has submitted is about to end; when it does within this time, Submitted and its end become one write.
+# How long a session may take from submitting to its end.
 SETTLE_SECONDS = 3.0
 # A session says "submitted" or "closed" before the watch has shown us; after this time it is not believed.
 BELIEF_SECONDS = 15.0
@@ -75,7 +75,10 @@ def decide(seen: BeadSeen, now: float) -> list[Action]:
     verdict = readiness.judge(replace(seen.readiness, session_ends=_session_ends(seen, now)), now)
     if (change := _spec_change(seen, delivery, verdict, now)) is not None:
         return [change]
-    status, wakes = _derive(seen, delivery, verdict, now)
+    settling = _is_settling(seen, delivery, now)
+    status, wakes = _derive(seen, replace(delivery, current=None) if settling else delivery, verdict, now)
+    if settling:
+        wakes.append(Wake(SETTLE_SECONDS, reason="a session that has submitted should end"))
     # Blockers that close one by one need not cost a write each; a new phase is written at once all the same.
     roll_up = status.phase == bead.status.phase == beads.PHASE_BLOCKED
     return [SetStatus(bead, status, roll_up=roll_up, reason=_log_line(bead, status)), *_events(bead, status), *wakes]
@@ -152,9 +155,7 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
         status = replace(status, blockedBy=list(verdict.blocked_by[:LISTED_LIMIT]), dependencies=list(verdict.dependencies))
     if outcomes.is_closed(bead) or bead.spec.assignee:
         status = replace(status, blockedBy=[])
-    phase = _phase(seen, status, delivery, verdict, now)
-    if phase == beads.PHASE_WORKING and delivery.current is not None:
-        wakes.append(Wake(SETTLE_SECONDS, reason="a session that has submitted should end"))
+    phase = _phase(seen, status, delivery, verdict)
     if delivery.current is not None and conditions.is_false(delivery.current.status.conditions, conditions.HEAD_PINNED):
         wakes.append(Wake(UNPINNED_SECONDS, reason="its head is not pinned"))
     if verdict.wake_after_seconds is not None and not outcomes.is_closed(bead):
@@ -172,7 +173,7 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
     return replace(status, conditions=derived), wakes
 
 
-def _phase(seen: BeadSeen, status: BeadStatus, delivery: Delivery, verdict: Verdict, now: float) -> str:
+def _phase(seen: BeadSeen, status: BeadStatus, delivery: Delivery, verdict: Verdict) -> str:
     """The first row of the phase table that holds."""
     bead = seen.readiness.bead
     if outcomes.is_closed(bead):
@@ -181,14 +182,23 @@ def _phase(seen: BeadSeen, status: BeadStatus, delivery: Delivery, verdict: Verd
         return beads.PHASE_PINNED if verdict.reason == reasons.PINNED else beads.PHASE_DEFERRED
     if _exhausted(status, seen.limits):
         return beads.PHASE_FAILED
-    works = bead.spec.assignee != "" and seen.pod is not None and session_end.is_running(seen.pod)
     if delivery.current is not None:
-        age = seconds_since(delivery.current.metadata.creationTimestamp, now)
-        settling = works and bead.status.phase == beads.PHASE_WORKING and age is not None and age < SETTLE_SECONDS
-        return beads.PHASE_WORKING if settling else beads.PHASE_SUBMITTED
+        return beads.PHASE_SUBMITTED
     if bead.spec.assignee:
-        return beads.PHASE_WORKING if works else beads.PHASE_HOOKED
+        return beads.PHASE_WORKING if _works(seen) else beads.PHASE_HOOKED
     return beads.PHASE_BLOCKED if verdict.is_blocked else beads.PHASE_READY
+
+
+def _works(seen: BeadSeen) -> bool:
+    return seen.readiness.bead.spec.assignee != "" and seen.pod is not None and session_end.is_running(seen.pod)
+
+
+def _is_settling(seen: BeadSeen, delivery: Delivery, now: float) -> bool:
+    """Whether a session that has just submitted is about to end: then Submitted and its end become one write."""
+    if delivery.current is None or not _works(seen) or seen.readiness.bead.status.phase != beads.PHASE_WORKING:
+        return False
+    age = seconds_since(delivery.current.metadata.creationTimestamp, now)
+    return age is not None and age < SETTLE_SECONDS
 
 
 def _is_landed(bead: Bead, delivery: Delivery) -> bool:

@@ -69,16 +69,19 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
     agent = seen.agent
     if agent.metadata.deletionTimestamp or agent.spec.role != agents.ROLE_POLECAT:
         return []
-    bead = chosen_bead(seen.beads)
+    bead, pod = chosen_bead(seen.beads), seen.pod
+    if pod is not None and session_end.is_over(pod) and not _is_recorded(seen, pod):
+        return []  # its bead records it first, then the agent's status and the deletion are due at once
     age = seconds_since(agent.metadata.creationTimestamp, now)
     if bead is None and not agent.status.phase and age is not None and age < SETTLE_SECONDS:
         return [Wake(SETTLE_SECONDS, reason="made for a binding that is about to be seen")]
-    actions = [] if conditions.is_true(agent.status.conditions, conditions.READY) else identity(agent)
+    # Whoever has a pod has them, though its status may not say so yet.
+    actions = [] if pod is not None or conditions.is_true(agent.status.conditions, conditions.READY) else identity(agent)
     ended = _unrecorded_end(seen, now)
     status, wakes = _derive(seen, bead, ended, now)
     tell = SetStatus(agent, status, reason=f"{agent.status.phase or 'new'} -> {status.phase}")
-    if seen.pod is not None:
-        return [*actions, tell, *_of_pod(seen, bead, seen.pod, now), *wakes]
+    if pod is not None:
+        return [tell, *_of_pod(seen, bead, pod, now), *wakes]
     why_not, wait = _why_no_session(seen, bead, status, now)
     if bead is not None and not why_not:
         # What becomes of the agent is told with the pod's uid on the next look, in one write; but an end is never left untold.
@@ -90,7 +93,7 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
 
 def _of_pod(seen: SessionSeen, bead: Bead | None, pod: Pod, now: float) -> list[Action]:
     if session_end.is_over(pod):
-        return [_delete(pod, "the session is over")] if _is_recorded(seen, pod) and not pod.metadata.deletionTimestamp else []
+        return [] if pod.metadata.deletionTimestamp else [_delete(pod, "the session is over")]
     if not pod.metadata.deletionTimestamp and (why := _why_stop(seen, bead, now)):
         return [_delete(pod, why)]
     return []

@@ -143,6 +143,10 @@ class Store(Generic[T]):
         self._dead = {key: died for key, died in self._dead.items() if died > self._floor(key)}
         return [change for change in changes if change is not None]
 
+    def is_assumed(self, namespace: str, name: str) -> bool:
+        """Whether what `find` gives is not certain yet: good enough to count as taken, not to build upon."""
+        return (namespace, name) in self._assumed
+
     def assume(self, value: T, until: float) -> Change[T] | None:
         """Let a write that is under way count as done, until a newer version is heard of, `retract`, or `expire` after `until`."""
         key = _key(value)
