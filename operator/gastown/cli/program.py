@@ -51,7 +51,7 @@ def main(program: str, summary: str, commands: Sequence[Command], arguments: Seq
     """
     command = _find(commands, arguments)
     if command is None:
-        return _help(program, summary, commands, arguments)
+        return run_reporting(lambda: _help(program, summary, commands, arguments), as_json=False)
     module = cast("CommandModule", importlib.import_module(command.module))
     parser = _parser(program, command, module)
     try:
@@ -100,19 +100,27 @@ def _parser(program: str, command: Command, module: CommandModule) -> argparse.A
 
 
 def _help(program: str, summary: str, commands: Sequence[Command], arguments: Sequence[str]) -> int:
-    wanted = not arguments or arguments[0] in ("-h", "--help", "help")
-    stream = sys.stdout if wanted else sys.stderr
-    if not wanted:
-        beginning = [command.words for command in commands if command.words.split()[0] == arguments[0]]
-        known = f"it needs one of: {', '.join(beginning)}" if beginning else f"see {program} --help"
-        print(f"error: {program} {arguments[0]}: no such command; {known}", file=stream)
+    words = [word for word in arguments if word not in ("-h", "--help", "help")]
+    shown = [command for command in commands if command.words.split()[: len(words)] == words]
+    if len(words) == len(arguments) > 0 or not shown:
+        print(f"error: {program} {' '.join(words[:2])}: {_no_such_command(program, commands, shown, words)}", file=sys.stderr)
         return errors.USAGE
-    width = max(len(command.words) for command in commands)
-    print(f"{summary}\n\nusage: {program} COMMAND [arguments]; {program} COMMAND --help shows an example\n", file=stream)
-    for command in commands:
-        print(f"  {command.words.ljust(width)}  {command.summary}", file=stream)
-    print(f"\n{errors.EXIT_CODES}", end="", file=stream)
+    width = max(len(command.words) for command in shown)
+    print(f"{summary}\n\nusage: {program} COMMAND [arguments]; {program} COMMAND --help shows an example\n")
+    for command in shown:
+        print(f"  {command.words.ljust(width)}  {command.summary}")
+    print(f"\n{errors.EXIT_CODES}", end="")
     return errors.OK
+
+
+def _no_such_command(program: str, commands: Sequence[Command], begun: Sequence[Command], words: Sequence[str]) -> str:
+    if begun:
+        return f"one word is missing; use one of: {', '.join(command.words for command in begun)}"
+    import difflib
+
+    close = difflib.get_close_matches(" ".join(words[:2]), [command.words for command in commands], n=1)
+    close = close or difflib.get_close_matches(words[0], [command.words for command in commands], n=1)
+    return f"no such command; did you mean {program} {close[0]}?" if close else f"no such command; see {program} --help"
 
 
 def _indented(text: str) -> str:
