@@ -43,7 +43,9 @@ def main() -> None:
     say(f"main of {rig}, first parents only: each is a tree that passed its gates")
     run("git", "-C", str(town.upstreams_directory() / f"{rig}.git"), "log", "--first-parent", "--oneline", "main")
     if not landed:
-        sys.exit(f"the convoy did not land within {LAND_SECONDS} s; look at: gt convoy status {convoy}, kubectl get beads,agents,mr, and {up.logs}")
+        sys.exit(
+            f"the convoy did not land within {LAND_SECONDS} s; look at: gt convoy status {convoy}, kubectl get beads,agents,mr, and {up.logs}"
+        )
     say("")
     say(f"Convoy {convoy} landed {time.monotonic() - started:.0f} s after the command. Try next:")
     say(f"  export KUBECONFIG={up.kubeconfig}; kubectl get beads,agents,convoys,mr")
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 def free_suffix() -> str:
-    """"" for the first demo in this town, then -2, -3, ..."""
+    """ "" for the first demo in this town, then -2, -3, ..."""
     listed = subprocess.run(["kubectl", "get", "rigs", "-o", "json"], check=True, capture_output=True, timeout=60)
     taken = {item["metadata"]["name"] for item in json.loads(listed.stdout)["items"]}
     number = 1
@@ -107,7 +109,12 @@ def make_upstream(project: Path, bare: Path) -> None:
     work = BUILD / "checkout"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    identity = {"GIT_AUTHOR_DATE": COMMIT_TIME, "GIT_COMMITTER_DATE": COMMIT_TIME, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = {
+        "GIT_AUTHOR_DATE": COMMIT_TIME,
+        "GIT_COMMITTER_DATE": COMMIT_TIME,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
     for person in ("AUTHOR", "COMMITTER"):
         identity |= {f"GIT_{person}_NAME": "Ada", f"GIT_{person}_EMAIL": "ada@example.invalid"}
     environment = os.environ | identity

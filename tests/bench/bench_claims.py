@@ -25,11 +25,11 @@ NAMESPACE = "claims"
 
 def run() -> list[Row]:
     """50 races each of 2, 8 and 64 claimers on a real API server, each with a connection of its own."""
-    with tempfile.TemporaryDirectory(prefix="gastown-bench-") as folder:
-        with running(Path(folder) / "town", Options(durable=False, controllers=False)) as cluster:
-            cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-            cluster.make_namespace(NAMESPACE)
-            winners, careless = asyncio.run(_all_races(cluster))
+    options = Options(durable=False, controllers=False)
+    with tempfile.TemporaryDirectory(prefix="gastown-bench-") as folder, running(Path(folder) / "town", options) as cluster:
+        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+        cluster.make_namespace(NAMESPACE)
+        winners, careless = asyncio.run(_all_races(cluster))
     counts = {str(claimers): sorted(set(found)) for claimers, found in winners.items()}
     every = [count for found in winners.values() for count in found]
     return [
