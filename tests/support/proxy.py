@@ -25,7 +25,7 @@ class Proxy:
     Attributes:
         url: Of the front.
         seen: Method and path with query of every request.
-        refuse_watches: Answer the next so many watches with 410.
+        refuse_watches: Tell the next so many watches that their version is compacted.
         lose_answers: Forward the next so many writes, then drop the connection instead of answering.
         is_down: Drop every connection at once.
     """
@@ -74,7 +74,7 @@ class Proxy:
             )
         target = URL(server + request.raw_path, encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "content-length")}
-        async with behind.request(request.method, target, data=await request.read(), headers=headers) as answer:
+        async with behind.request(request.method, target, data=await request.read() or None, headers=headers) as answer:
             if request.method not in READS and self.lose_answers > 0:
                 self.lose_answers -= 1
                 await answer.read()

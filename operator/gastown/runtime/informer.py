@@ -69,22 +69,26 @@ class Informer:
 
     async def run(self) -> None:
         """Feed until cancelled; errors of the API server are outlasted, not raised."""
-        failures = 0
+        loop, failures = asyncio.get_running_loop(), 0
         while True:
             self.pulse.active()
-            started = asyncio.get_running_loop().time()
+            started = loop.time()
             try:
                 if not self._version or self._left() <= 0:
                     await self._list()
+                    started = loop.time()
                 await self._watch()
-                # A stream that ends at once without a word would otherwise be opened in a tight loop.
-                is_empty = asyncio.get_running_loop().time() - started < 1.0 and self.pulse.last_heard < started
-                failures = failures + 1 if is_empty else 0
-                if is_empty:
+                if self.pulse.last_heard > started or loop.time() - started > 1.0:
+                    failures = 0
+                else:  # over at once and without a word: not to be opened in a tight loop
+                    failures += 1
                     await self._back_off("the watch ended at once", failures)
             except Gone as error:
                 say(logger, logging.INFO, "watch_too_old", feed=self.name, message=error.message)
                 self._version = ""
+                if self.pulse.last_heard <= started:  # a server that finds every version too old would be listed in a tight loop
+                    failures += 1
+                    await self._back_off(str(error), failures)
             except ApiError as error:
                 failures = 1 if self.pulse.last_heard > started else failures + 1
                 await self._back_off(str(error), failures)

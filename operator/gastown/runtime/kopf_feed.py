@@ -1,7 +1,8 @@
 """The feed for quiet kinds: thin kopf handlers into the store.
 
 kopf tells what changed, but neither when it has told everything nor what vanished while its watch was cut off (after a 410 it lists
-again and compares nothing). So this feed lists by itself, at start and every 10 minutes, and the store drops the ghosts.
+again and compares nothing). So this feed lists by itself and the store drops the ghosts: at start, every 10 minutes, and whenever kopf
+has listed, since only a LIST newer than kopf's own leaves no gap before its watch.
 
 Nothing of kopf's own is written: no handler here but `on.event`, and both storages are stubs.
 """
@@ -9,6 +10,7 @@ Nothing of kopf's own is written: no handler here but `on.event`, and both stora
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import random
@@ -30,6 +32,10 @@ from gastown.runtime.store import Store
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
+# kopf has listed everything when it told of nothing listed for so long.
+QUIET_SECONDS = 1.0
+# A kind of which kopf's LIST holds nothing makes no sound; by then its watch has begun.
+SECOND_LIST_SECONDS = 30.0
 
 
 class KopfFeed:
@@ -66,32 +72,41 @@ class KopfFeed:
         self._namespaces = tuple(namespaces)
         self._relist_seconds = relist_seconds
         self._roll = roll
+        self._kopf_listed = asyncio.Event()
         kopf.on.event(kind.group, kind.version, kind.plural, id=f"feed-{kind.plural}", registry=registry)(self._on_event)
 
     async def run(self) -> None:
         """List until cancelled; errors of the API server are outlasted, not raised."""
+        wait = SECOND_LIST_SECONDS
         while True:
             self.pulse.active()
             try:
                 # All first, so that "synced" means every namespace.
                 listings = [(name, await self._client.list_all(self._kind, name)) for name in self._namespaces]
-                for namespace, listing in listings:
-                    take_listing(self._store, listing, namespace, self.pulse, self.name)
-                await self._sleep(self._relist_seconds * (1.0 - 0.1 * self._roll()))
             except ApiError as error:
                 say(logger, logging.WARNING, "feed_interrupted", feed=self.name, error=error, retry_seconds=RETRY_SECONDS)
-                await self._sleep(RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            for namespace, listing in listings:
+                take_listing(self._store, listing, namespace, self.pulse, self.name)
+            await self._until_list_is_due(min(wait, self._relist_seconds) * (1.0 - 0.1 * self._roll()))
+            wait = self._relist_seconds
 
-    async def _sleep(self, seconds: float) -> None:
-        # In slices, because health takes a feed that is silent for minutes for dead.
+    async def _until_list_is_due(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while (left := until - loop.time()) > 0:
-            self.pulse.active()
-            await asyncio.sleep(min(left, 30.0))
+        while (left := until - loop.time()) > 0 and not self._kopf_listed.is_set():
+            self.pulse.active()  # in slices, because health takes a feed that does nothing for minutes for dead
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._kopf_listed.wait(), min(left, 30.0))
+        while self._kopf_listed.is_set():
+            self._kopf_listed.clear()
+            await asyncio.sleep(QUIET_SECONDS)
 
     async def _on_event(self, event: Any, **_: Any) -> None:
         self.pulse.heard()
+        if event["type"] is None:  # from a LIST of kopf's: at its start, or after a gap
+            self._kopf_listed.set()
         body = dict(event["object"])
         metadata = body.get("metadata", {})
         namespace, name, version = metadata.get("namespace", ""), metadata.get("name", ""), metadata.get("resourceVersion", "0")
@@ -138,7 +153,12 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 
 def quieten(settings: kopf.OperatorSettings) -> None:
-    """Make kopf a pure feed: it stores nothing, posts nothing, and lets idle workers go soon (16 KB each)."""
+    """Make kopf a pure feed: it stores nothing, posts nothing, and lets idle workers go soon (16 KB each).
+
+    Nor does it watch for new CRDs and namespaces, which takes rights in the whole cluster: ours are known, and have to be there when
+    `kopf.operator` starts (as they are when the feeds are synced).
+    """
+    settings.scanning.disabled = True
     settings.persistence.progress_storage = _NoProgress()
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.posting.enabled = False

@@ -18,8 +18,8 @@ def reduced(patch: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]
     rest: dict[str, Any] = {}
     for key, wanted in patch.items():
         present = seen.get(key)
-        if isinstance(wanted, Mapping):
-            if inner := reduced(wanted, present if isinstance(present, Mapping) else {}):
+        if isinstance(wanted, Mapping) and (isinstance(present, Mapping) or _is_empty(present)):
+            if inner := reduced(wanted, present or {}):
                 rest[key] = inner
         elif wanted != present and not (_is_empty(wanted) and _is_empty(present)):
             rest[key] = wanted
