@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from support.cluster import api_server, namespace, programs
+from support.cluster import api_server, namespace, programs, town_cluster
 
-__all__ = ["api_server", "namespace"]
+__all__ = ["api_server", "namespace", "town_cluster"]
 
 CLUSTER_FIXTURES = {"api_server", "town_cluster"}
 

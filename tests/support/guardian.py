@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from gastown.local import control_plane
-from gastown.local.child_processes import ChildProcesses
+from gastown.local import town
 from gastown.local.town_directory import TownDirectory
 
 
@@ -14,8 +13,7 @@ def main() -> None:
     """Wait for the end of standard input, then stop what still runs of the town in argv[1]."""
     directory = TownDirectory("test", Path(sys.argv[1]))
     sys.stdin.buffer.read()
-    control_plane.stop(directory)
-    ChildProcesses(directory).stop_strays(5.0)
+    town.down(report=lambda _: None, directory=directory)
 
 
 if __name__ == "__main__":

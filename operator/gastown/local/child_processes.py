@@ -63,6 +63,7 @@ class ChildProcesses:
         self._directory = directory
         # Kept so that the interpreter can collect those that end while we run.
         self._children: list[subprocess.Popen[bytes]] = []
+        self._started: set[str] = set()
 
     def ensure(self, name: str, command: Command, *, grace_seconds: float = 5.0) -> bool:
         """Have a process with this command run: leave it alone if it does, replace one with another command.
@@ -80,6 +81,10 @@ class ChildProcesses:
             self.stop(name, grace_seconds)
         self._start(name, command)
         return True
+
+    def was_started_here(self, name: str) -> bool:
+        """Whether this object started it, and did not find it running."""
+        return name in self._started
 
     def find(self, name: str) -> ProcessIdentity | None:
         """The process of this name if it runs."""
@@ -143,6 +148,7 @@ class ChildProcesses:
             except OSError as error:
                 raise LocalTownError(f"{name}: can not run {command.arguments[0]}: {error.strerror}") from error
         self._children.append(child)
+        self._started.add(name)
         identity = find_identity(child.pid)
         if identity is None:
             raise ProcessEnded(name, log, log_start)

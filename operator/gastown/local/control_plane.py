@@ -80,8 +80,11 @@ def start(directory: TownDirectory, programs: Programs, options: Options, report
             was_started = _start_processes(settings, processes, report)
             break
         except ProcessEnded as ended:
-            # Somebody took the port between our look and its start; with any other cause a second try would end the same way.
-            if attempt == _START_ATTEMPTS or ended.name not in _LISTENERS or is_free(settings.ports[ended.name]):
+            # Try again after what the next attempt can heal: a process that we found was just ending, or somebody took the port
+            # between our look and its start. Any other cause would end the same way.
+            was_ending = not processes.was_started_here(ended.name)
+            lost_its_port = ended.name in _LISTENERS and not is_free(settings.ports[ended.name])
+            if attempt == _START_ATTEMPTS or not (was_ending or lost_its_port):
                 raise
     return ControlPlane(settings.server, certificates, directory.admin_kubeconfig, settings.audit_log, was_started)
 

@@ -76,7 +76,8 @@ def find_identity(pid: int) -> ProcessIdentity | None:
         return None
     # The second field is the command's name in parentheses and may hold spaces and parentheses itself.
     fields = stat.rpartition(")")[2].split()
-    if fields[0] in _GONE_STATES:
+    # The first thread of a killed program may be a zombie while others still hold its ports and files.
+    if fields[0] in _GONE_STATES and int(fields[17]) <= 1:
         return None
     return ProcessIdentity(pid, int(fields[19]), _BOOT_ID.read_text().strip())
 

@@ -141,7 +141,8 @@ def up(
     chart_folder = chart or default_chart()
     with place.lock(report):
         programs = find_programs(report)
-        _check_repo_address(place)
+        if chart is None:
+            _check_repo_address(place)
         wanted = replace(options or Options(), default_namespace=TOWN_NAMESPACE)
         control_plane = control_planes.start(place, programs, wanted, report)
         with Client(control_plane.configuration(), user_agent=_USER_AGENT) as client:
@@ -201,7 +202,7 @@ def upstreams_directory(name: str = DEFAULT_TOWN) -> Path:
 
 
 def _check_repo_address(directory: TownDirectory) -> None:
-    """All towns of a machine share the address of the repo-server, so only one of them can be up with the chart."""
+    """See that no other town of this machine is up: the repo-server of each has the same address."""
     host, port = repo_address()
     if runs_anything(directory) or is_free(port, host):
         return

@@ -36,8 +36,10 @@ def directory(tmp_path: Path) -> Iterator[TownDirectory]:
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
     """A process that the town did not start."""
     with subprocess.Popen(["sleep", "600"]) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def forge_record(directory: TownDirectory, name: str, identity: ProcessIdentity) -> None:
@@ -196,7 +198,9 @@ def test_a_command_name_with_parentheses_is_read_rightly(tmp_path: Path) -> None
     program = tmp_path / "a) S 1 (b"
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "600"]) as process:
-        identity = eventually(lambda: find_identity(process.pid))
-        assert identity is not None
-        assert identity.start_time > 1000
-        process.kill()
+        try:
+            identity = eventually(lambda: find_identity(process.pid))
+            assert identity is not None
+            assert identity.start_time > 1000
+        finally:
+            process.kill()

@@ -1,0 +1,159 @@
+"""Up and down of a whole town, with a small chart in place of ours: what is tested is the town, not what runs in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gastown.local import town
+from gastown.local.chart import list_releases
+from gastown.local.child_processes import TOWN_VARIABLE
+from gastown.local.errors import LocalTownError
+from gastown.local.process_identity import find_by_environment
+from support.cluster import FAST, SMALL_CHART, Cluster, tell, town_in
+from support.eventually import eventually
+
+pytestmark = pytest.mark.cluster
+SYSTEM = "gastown-system"
+
+
+@pytest.fixture(scope="module")
+def small_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A town that these tests stop, kill and bring up again."""
+    with town_in(tmp_path_factory.mktemp("small") / "town", chart=SMALL_CHART) as cluster:
+        yield cluster
+
+
+def up_again(cluster: Cluster, chart: Path = SMALL_CHART) -> list[str]:
+    """Call up again; what it reported."""
+    told: list[str] = []
+    town.up(report=told.append, directory=cluster.directory, chart=chart, options=FAST)
+    return told
+
+
+def keep(cluster: Cluster, name: str) -> None:
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}})
+
+
+def revisions(cluster: Cluster) -> list[tuple[int, str]]:
+    with cluster.client() as client:
+        return [(release.revision, release.status) for release in list_releases(client)]
+
+
+def left_behind(cluster: Cluster) -> list[str]:
+    """Processes that were started for this town or have its folder in their arguments."""
+    root = str(cluster.directory.root)
+    found = {identity.pid for identity in find_by_environment(TOWN_VARIABLE, root)}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if root in (folder / "cmdline").read_text() and "guardian.py" not in (folder / "cmdline").read_text():
+                found.add(int(folder.name))
+        except OSError:
+            continue
+    return [f"{pid} {Path(f'/proc/{pid}/cmdline').read_text()}" for pid in found if Path(f"/proc/{pid}").exists()]
+
+
+def test_up_again_in_a_running_town_changes_nothing_and_is_quick(small_town: Cluster) -> None:
+    pids, before = small_town.pids(), revisions(small_town)
+    begin = time.monotonic()
+    assert up_again(small_town) == []
+    assert time.monotonic() - begin < 5
+    assert small_town.pids() == pids
+    assert revisions(small_town) == before
+
+
+def test_status_tells_every_process_node_chart_and_address(small_town: Cluster) -> None:
+    status = town.status(directory=small_town.directory)
+    assert {process.name: process.pid for process in status.processes} == small_town.pids()
+    assert len(status.processes) == 5
+    assert status.is_up
+    assert status.server == small_town.server
+    assert status.release.endswith("deployed")
+    assert status.sandbox in ("namespaces", "none")
+
+
+def test_a_claim_gets_a_volume_below_the_town_s_folder(small_town: Cluster) -> None:
+    claim = small_town.get("pvc", "data-store-0", SYSTEM)
+    volume = json.loads(small_town.kubectl("get", "pv", claim["spec"]["volumeName"], "-o", "json").stdout)
+    assert volume["spec"]["hostPath"]["path"].startswith(str(small_town.directory.volumes))
+
+
+def test_another_chart_is_installed_by_up(small_town: Cluster, tmp_path: Path) -> None:
+    shutil.copytree(SMALL_CHART, tmp_path / "chart")
+    extra = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\n"
+    (tmp_path / "chart" / "templates" / "extra.yaml").write_text(extra)
+    last = revisions(small_town)[-1][0]
+    up_again(small_town, tmp_path / "chart")
+    assert small_town.get("configmap", "extra", SYSTEM)
+    assert revisions(small_town)[-1] == (last + 1, "deployed")
+    up_again(small_town)
+    assert small_town.kubectl("get", "configmap", "extra", "-n", SYSTEM, check=False).returncode != 0
+
+
+def test_an_installation_that_was_killed_is_no_obstacle(small_town: Cluster, tmp_path: Path) -> None:
+    shutil.copytree(SMALL_CHART, tmp_path / "chart")
+    stuck = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: stuck, annotations: {helm.sh/hook: pre-upgrade}}\n" + (
+        "spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: none, command: [sleep, '600']}]}}}\n"
+    )
+    (tmp_path / "chart" / "templates" / "stuck.yaml").write_text(stuck)
+    command = [str(small_town.programs.helm), "upgrade", "gastown", str(tmp_path / "chart"), "-n", SYSTEM]
+    with subprocess.Popen([*command, "--kubeconfig", str(small_town.kubeconfig)], stdout=subprocess.DEVNULL) as helm:
+        eventually(lambda: revisions(small_town)[-1][1] == "pending-upgrade", 30, "helm has begun")
+        helm.kill()
+    up_again(small_town)
+    assert revisions(small_town)[-1][1] == "deployed"
+    small_town.kubectl("delete", "job", "stuck", "-n", SYSTEM, "--ignore-not-found", "--wait=false")
+
+
+def test_a_chart_that_does_not_work_is_told_with_helm_s_words(small_town: Cluster, tmp_path: Path) -> None:
+    shutil.copytree(SMALL_CHART, tmp_path / "chart")
+    (tmp_path / "chart" / "templates" / "bad.yaml").write_text("apiVersion: v1\nkind: NoSuchKind\nmetadata: {name: bad}\n")
+    with pytest.raises(LocalTownError, match="NoSuchKind"):
+        up_again(small_town, tmp_path / "chart")
+    up_again(small_town)
+
+
+def test_everything_killed_comes_back_with_all_objects(small_town: Cluster) -> None:
+    keep(small_town, "before-the-kill")
+    for pid in small_town.pids().values():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not small_town.pids())
+    up_again(small_town)
+    assert small_town.get("configmap", "before-the-kill", "default")
+    assert town.status(directory=small_town.directory).is_up
+
+
+def test_containers_whose_agent_was_killed_go_on_and_are_adopted(small_town: Cluster) -> None:
+    before = small_town.get("pod", "store-0", SYSTEM)["status"]["containerStatuses"][0]
+    os.kill(small_town.pids()["process-node"], signal.SIGKILL)
+    assert "starting the process node gastown-test" in up_again(small_town)
+    after = small_town.get("pod", "store-0", SYSTEM)["status"]["containerStatuses"][0]
+    assert (after["containerID"], after["restartCount"]) == (before["containerID"], before["restartCount"])
+
+
+def test_down_leaves_no_process_and_keeps_the_data(small_town: Cluster) -> None:
+    keep(small_town, "before-down")
+    town.down(report=tell, directory=small_town.directory)
+    assert left_behind(small_town) == []
+    status = town.status(directory=small_town.directory)
+    assert not status.is_up
+    assert [process.pid for process in status.processes] == [None] * 5
+    town.down(report=tell, directory=small_town.directory)
+    up_again(small_town)
+    assert small_town.get("configmap", "before-down", "default")
+    assert town.status(directory=small_town.directory).is_up
+
+
+def test_down_after_the_agent_was_killed_ends_its_containers_too(small_town: Cluster) -> None:
+    os.kill(small_town.pids()["process-node"], signal.SIGKILL)
+    town.down(report=tell, directory=small_town.directory)
+    assert left_behind(small_town) == []
+    up_again(small_town)
