@@ -32,7 +32,7 @@ def main() -> None:
     say("Gas Town demo: a rig, a convoy of four beads, two polecats, one merge queue.")
     show("gt up")
     up = town.up(report=say)
-    os.environ["KUBECONFIG"] = str(up.kubeconfig)
+    os.environ.update(up.environment())
     suffix = free_suffix()
     rig, convoy = f"greeter{suffix}", f"first-convoy{suffix}"
     make_upstream(EXAMPLE / "greeter", town.upstreams_directory() / f"{rig}.git")
@@ -43,9 +43,7 @@ def main() -> None:
     say(f"main of {rig}, first parents only: each is a tree that passed its gates")
     run("git", "-C", str(town.upstreams_directory() / f"{rig}.git"), "log", "--first-parent", "--oneline", "main")
     if not landed:
-        sys.exit(
-            f"the convoy did not land within {LAND_SECONDS} s; look at: gt convoy status {convoy}, kubectl get beads,agents,mr, and {up.logs}"
-        )
+        sys.exit(f"convoy {convoy} did not land; look at: gt convoy status {convoy}, kubectl get beads,agents,mr, and {up.logs}")
     say("")
     say(f"Convoy {convoy} landed {time.monotonic() - started:.0f} s after the command. Try next:")
     say(f"  export KUBECONFIG={up.kubeconfig}; kubectl get beads,agents,convoys,mr")
