@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 
+from gastown.local.certificates import Certificates
 from support.eventually import eventually
 from support.process_node import FOREVER, ProcessNode
 
@@ -100,7 +101,7 @@ def test_exec_stays_inside_the_sandbox(node: ProcessNode, space: str) -> None:
 def test_only_the_api_server_may_ask_the_node(node: ProcessNode, space: str) -> None:
     node.run(space, "private", "echo secret", wait="Succeeded")
     port = node.cluster.get("node", node.name, "default")["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
-    certificates = node.cluster.control_plane.certificates
+    certificates = Certificates(node.cluster.directory.certificates)
     url = f"https://127.0.0.1:{port}/containerLogs/{space}/private/main"
 
     def ask(identity: str | None, path: str) -> bytes:

@@ -79,6 +79,32 @@ def test_sigterm_with_stop_pods_on_exit_leaves_no_process_and_the_pods_come_back
     node.wait_phase(space, "service", "Running")
 
 
+def test_init_containers_run_again_when_memory_volumes_were_lost(node: ProcessNode, space: str) -> None:
+    volumes = [{"name": "fast", "emptyDir": {"medium": "Memory"}}]
+    mounts = [{"name": "fast", "mountPath": "/fast"}]
+    before = [{"name": "prepare", "image": "none", "command": ["sh", "-c", "echo prepared > /fast/state"], "volumeMounts": mounts}]
+    node.run(
+        space,
+        "prepared",
+        f"cat /fast/state || exit 1; {FOREVER}",
+        wait="Running",
+        restartPolicy="Always",
+        initContainers=before,
+        volumes=volumes,
+        container={"volumeMounts": mounts},
+    )
+    node.stop()
+    node.start()
+
+    def is_back() -> bool:
+        pod = node.pod(space, "prepared")
+        return bool(container_status(pod)["restartCount"] == 1 and pod["status"]["phase"] == "Running")
+
+    eventually(is_back)
+    assert container_status(node.pod(space, "prepared"), "prepare")["restartCount"] == 1
+    eventually(lambda: node.logs(space, "prepared") == "prepared\n")
+
+
 def test_sigterm_without_it_leaves_the_pods_running(node: ProcessNode, space: str) -> None:
     marker = f"kept-{uuid.uuid4().hex}"
     node.start(stopPodsOnExit=False)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gastown.local import control_plane as control_planes
-from gastown.local.certificates import KUBELET_CLIENT_NAME, PROVISIONER_NAME
+from gastown.local.certificates import KUBELET_CLIENT_NAME, PROVISIONER_NAME, Certificates
 from gastown.local.child_processes import ChildProcesses, Command
 from gastown.local.control_plane_commands import Options
 from gastown.local.node.state_directory import stop_all_containers
@@ -155,12 +155,11 @@ class ProcessNode:
         return datetime.fromisoformat(answer.stdout) if answer.stdout else datetime.fromtimestamp(0, UTC)
 
     def _config(self) -> Object:
-        plane = self.cluster.control_plane
-        certificates = plane.certificates
+        certificates = Certificates(self.cluster.directory.certificates)
         client, server, provisioner = (certificates.pair(each) for each in ("node", "node-server", "volume-provisioner"))
         return {
             "nodeName": self.name,
-            "apiServer": plane.server,
+            "apiServer": self.cluster.server,
             "caFile": str(certificates.cluster_authority.certificate),
             "clientCertFile": str(client.certificate),
             "clientKeyFile": str(client.key),
@@ -248,7 +247,6 @@ def _storage_objects() -> list[Object]:
 def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane with all controllers; shared by the tests of the process node."""
     with running(tmp_path_factory.mktemp("node") / "town", Options(durable=False)) as cluster:
-        control_planes.wait_for_controllers(cluster.control_plane, cluster.directory)
         cluster.apply(*_storage_objects())
         yield cluster
 

@@ -82,7 +82,7 @@ class ContainerRunner:
 
     async def start(self, pod: Mapping[str, Any], container: Container) -> None:
         """Start a container. What goes wrong is noted in its record: a waiting reason, or a run that ended with StartError."""
-        number = container.current.number + 1 if container.current is not None else 0
+        number = container.latest.number + 1 if container.latest is not None else 0
         try:
             variables = await self._environment(pod, container)
             binds = self._volumes.binds(container.spec, variables)
@@ -98,7 +98,7 @@ class ContainerRunner:
         (directory / "streak").write_text(str(run.streak), encoding="ascii")
         if not self._context.view.confined:
             specification["environment"][RUN_MARKER] = str(directory)
-        container.previous, container.current = container.current, run
+        container.previous, container.current = container.latest, run
         try:
             self._shims[container.name] = await start_shim(specification)
         except OSError as error:

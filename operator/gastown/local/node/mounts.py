@@ -43,7 +43,8 @@ def plan_root(volumes: Iterable[Bind], masked: Iterable[str], visible: Iterable[
     Returns:
         `skeleton`: (kind, path, argument) in the order of making; `mounts`: (is directory, source, target, read only), outermost first.
     """
-    covers = {path for path in (os.path.realpath(each) for each in (*ALWAYS_MASKED, *masked)) if os.path.isdir(path)}
+    covers = {path for path in map(os.path.realpath, (*ALWAYS_MASKED, *masked)) if os.path.isdir(path)}
+    covers = {path for path in covers if not _is_below_any(path, _KERNEL_DIRECTORIES)}  # those are always made afresh
     shown = {
         target: os.path.realpath(path)
         for path in visible

@@ -121,18 +121,20 @@ class PodWorker:
                 self._files.write_record(self.pod, self._started)
             return
         self._started = record.started
+        has_memory = self._files.memory.is_dir()
         for container in self._containers:
             await self._runner.adopt(self.pod, container)
-        if record.boot_id != current_boot_id():
-            self._begin_again_after_reboot()
+        if record.boot_id != current_boot_id() or not has_memory:
+            self._begin_again()
 
-    def _begin_again_after_reboot(self) -> None:
-        """Memory volumes are empty after a reboot, so what init containers prepared may be gone: they run again."""
+    def _begin_again(self) -> None:
+        """After a reboot, or when the town was down, memory volumes are empty: init containers prepare them again."""
         self._files.write_record(self.pod, self._started)
-        if self.pod["spec"].get("restartPolicy") == "Never":
+        if self.pod["spec"]["restartPolicy"] == "Never":
             return
         for container in self._containers:
-            if container.role is Role.INIT and container.current is not None:
+            is_before = container.role is not Role.MAIN
+            if container.current is not None and (is_before or lifecycle.may_restart(container, self.pod["spec"]["restartPolicy"])):
                 container.previous, container.current = container.current, None
 
     async def _look(self) -> float | None:

@@ -70,6 +70,11 @@ class Container:
         return self.current is not None and self.current.exit is None
 
     @property
+    def latest(self) -> Run | None:
+        """The newest run there was. After a reboot there may be one although none is current."""
+        return self.current or self.previous
+
+    @property
     def last_exit(self) -> RunExit | None:
         """End of the newest run, None if there is none or it still runs."""
         return self.current.exit if self.current is not None else None

@@ -114,9 +114,7 @@ def memory_directory(state_directory: Path) -> Path:
     Raises:
         PermissionError: Somebody else made a directory of that name.
     """
-    name = f"gastown-node-{os.geteuid()}-{hashlib.sha256(str(state_directory.resolve()).encode()).hexdigest()[:12]}"
-    base = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else state_directory
-    path = base / name
+    path = _memory_path(state_directory)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700, parents=True)
     found = path.lstat()
@@ -124,6 +122,12 @@ def memory_directory(state_directory: Path) -> Path:
         raise PermissionError(f"{path} belongs to somebody else, so secrets cannot be kept in it; remove it and start again")
     path.chmod(0o700)
     return path
+
+
+def _memory_path(state_directory: Path) -> Path:
+    name = f"gastown-node-{os.geteuid()}-{hashlib.sha256(str(state_directory.resolve()).encode()).hexdigest()[:12]}"
+    base = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else state_directory
+    return base / name
 
 
 def running(state_directory: Path, uids: Iterable[str] | None = None) -> list[tuple[Path, RunState]]:
@@ -142,7 +146,8 @@ def stop_all_containers(state_directory: Path, grace_seconds: float = 5.0) -> in
     """End every container of a node whose agent is dead or about to be; works on the state directory alone.
 
     Pods that never restart (sessions, gates) go first, so that what they still talk to is there while they save their work.
-    A process is signalled only if its start time is the recorded one, so no stranger is ever hit.
+    Memory volumes go too, as at a reboot: a town that is down keeps no secret and no token. A process is signalled only if its start
+    time is the recorded one, so no stranger is ever hit.
 
     Returns:
         How many containers were running.
@@ -155,6 +160,7 @@ def stop_all_containers(state_directory: Path, grace_seconds: float = 5.0) -> in
     # The first wave leaves the second at least a third of the time.
     stop_runs(never, time.monotonic() + grace_seconds * 2 / 3)
     stop_runs([run for run in runs if run not in never], deadline)
+    remove_tree(_memory_path(state_directory))
     return len(runs)
 
 

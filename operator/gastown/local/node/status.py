@@ -103,7 +103,7 @@ def _container_status(pod: Mapping[str, Any], container: Container, facts: PodFa
         "imageID": "",
         "ready": is_done_init or (container.role is not Role.INIT and is_container_ready(container)),
         "started": container.is_running and (container.is_started or container.role is Role.INIT),
-        "restartCount": run.number if run is not None else 0,
+        "restartCount": container.latest.number if container.latest is not None else 0,
         "state": state,
         "lastState": last_state,
     }
