@@ -25,7 +25,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def server(api_server: Cluster) -> Configuration:
-    return api_server.control_plane.configuration()
+    return api_server.configuration()
 
 
 @pytest.fixture

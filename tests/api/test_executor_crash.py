@@ -87,7 +87,7 @@ async def live_thrice(configuration: Configuration, namespace: str, name: str, f
 
 @pytest.mark.parametrize("answers_too", [False, True], ids=["before the write", "before the answer"])
 def test_killed_twice_at_any_write_it_ends_as_if_it_had_lived(api_server: Cluster, namespace: str, answers_too: bool) -> None:
-    configuration = api_server.control_plane.configuration()
+    configuration = api_server.configuration()
     for first in range(5):
         for second in range(3):
             asyncio.run(live_thrice(configuration, namespace, f"gp-{first}{second}", first, second, answers_too=answers_too))

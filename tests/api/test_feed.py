@@ -23,6 +23,7 @@ from gastown.runtime.feed import Feed
 from gastown.runtime.informer import Informer
 from gastown.runtime.kopf_feed import KopfFeed, connection_info, quieten
 from gastown.runtime.store import Store
+from support.becoming import becomes
 from support.cluster import Cluster
 from support.proxy import Proxy, proxy_to
 
@@ -61,15 +62,6 @@ class Fed:
     async def holds(self, expected: dict[str, int], timeout_seconds: float = 15.0) -> None:
         """Wait until the store holds exactly that."""
         await becomes(lambda: self.held() == expected, timeout_seconds, lambda: f"holds {self.held()}, not {expected}")
-
-
-async def becomes(check: Callable[[], bool], timeout_seconds: float = 15.0, describe: Callable[[], str] = lambda: "") -> None:
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while not check():  # noqa: ASYNC110 - of stores and proxies, which ring no bell
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(describe()) from None
 
 
 @asynccontextmanager
@@ -120,7 +112,7 @@ def engine(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def proxy(api_server: Cluster) -> Iterator[Proxy]:
-    with proxy_to(api_server.control_plane.configuration()) as started:
+    with proxy_to(api_server.configuration()) as started:
         yield started
 
 
@@ -128,7 +120,7 @@ def fed(
     engine: Any, api_server: Cluster, proxy: Proxy, namespace: str, act: Callable[[Fed], Any], *, relist_seconds: float = NEVER
 ) -> None:
     """Run `act` beside a feed that goes through the proxy."""
-    direct: Configuration = api_server.control_plane.configuration()
+    direct: Configuration = api_server.configuration()
 
     async def inside() -> None:
         store: Store[Bead] = Store(BEAD)
