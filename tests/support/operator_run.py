@@ -25,21 +25,22 @@ class CountingClient(Client):
     Attributes:
         writes: What was sent, such as `PATCH beads/status`.
         doom: Which write is the last one: it is sent, but its answer never arrives. None means never.
+        doomed: Set when that write was sent.
     """
 
     writes: Counter[str]
     doom: int | None = None
-    _doomed: asyncio.Event
+    doomed: asyncio.Event
 
     async def _call(self, verb: str, kind: Kind, method: str, path: str, body: Any = None, content_type: str = paths.JSON) -> bytes:
         if method == "GET" or kind.name == "Event":
             return await super()._call(verb, kind, method, path, body, content_type)
-        if self._doomed.is_set():
+        if self.doomed.is_set():
             await asyncio.Event().wait()
         self.writes[f"{method} {kind.plural}{'/status' if '/status' in path else ''}"] += 1
         is_last = self.doom is not None and self.writes.total() >= self.doom
         if is_last:
-            self._doomed.set()
+            self.doomed.set()
         answer = await super()._call(verb, kind, method, path, body, content_type)
         if is_last:
             await asyncio.Event().wait()
@@ -90,12 +91,13 @@ class OperatorRun:
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
         settings = OperatorSettings((self._namespace,), SETTINGS, health_port=0)
-        async with CountingClient(self._where, user_agent="gastown-operator") as client:
-            client.writes, client.doom, client._doomed = self.writes, self._doom, asyncio.Event()
+        client = CountingClient(self._where, user_agent="gastown-operator")
+        client.writes, client.doom, client.doomed = self.writes, self._doom, asyncio.Event()
+        async with client:
             self.operator = Operator(client, settings)
             self._started.set()
             life = asyncio.create_task(self.operator.run())
-            death = asyncio.create_task(client._doomed.wait())
+            death = asyncio.create_task(client.doomed.wait())
             await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
             if death.done():
                 # As SIGKILL: nothing is finished, nothing is told. Only what was sent may have happened.
@@ -103,7 +105,7 @@ class OperatorRun:
                 self.operator.stop()
                 life.cancel()
             death.cancel()
-            await asyncio.gather(life, return_exceptions=client._doomed.is_set())
+            await asyncio.gather(life, return_exceptions=client.doomed.is_set())
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gastown.api import kinds, labels
+from gastown.api.codec import to_dict
 from gastown.api.kinds import Kind
 from gastown.api.names import gate_run_name, merge_request_name, session_branch
 from gastown.api.rig import Gate, gate_digest
@@ -22,7 +23,7 @@ from gastown.kube.rest import Client
 from support.cluster import Cluster
 
 Json = dict[str, Any]
-GATES = [{"name": "unit-tests", "command": ["make", "test"]}]
+GATES = [Gate(name="unit-tests", command=["make", "test"])]
 
 
 def now_text() -> str:
@@ -68,7 +69,7 @@ class PlayedTown:
         """Create Town, AgentProfile and Rig, and let the refinery say that the repository is there."""
         self.create(kinds.TOWN, "town", {"capacity": {"maxPolecats": 10}, **(town or {})})
         self.create(kinds.AGENT_PROFILE, "apprentice", {"adapter": "shell", "command": ["./work"], "limits": limits or {}})
-        spec = {"prefix": "gp", "profileName": "apprentice", "maxPolecats": max_polecats, "gates": GATES}
+        spec = {"prefix": "gp", "profileName": "apprentice", "maxPolecats": max_polecats, "gates": to_dict(GATES)}
         self.create(kinds.RIG, "greeter", spec)
         told = {"type": "RepositoryReady", "status": "True", "reason": "RepositoryCreated", "message": "", "lastTransitionTime": now_text()}
         self.apply_status(kinds.RIG, "greeter", {"conditions": [told]})
@@ -231,7 +232,7 @@ class PlayedTown:
         self.landed.append(mr["spec"]["beadName"])
 
     def _gate_run(self, mr: Json) -> Json:
-        tree, digest = object_id(f"tree of {mr['metadata']['name']}"), gate_digest([Gate(**gate) for gate in GATES])
+        tree, digest = object_id(f"tree of {mr['metadata']['name']}"), gate_digest(GATES)
         name = gate_run_name("greeter", tree, digest, 1)
         run = self.find(kinds.GATE_RUN, name)
         if run is None:

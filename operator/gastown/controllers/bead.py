@@ -82,7 +82,7 @@ class BeadWiring:
             controller.enqueue(*(key_of(bead) for bead in stores.beads.by("assignee", at(*change.key))))
 
         def on_convoy(change: Change[Convoy]) -> None:
-            if is_new_spec(change):
+            if is_new_spec(change) or _phase(change.before) != _phase(change.after):
                 controller.enqueue(*(key_of(bead) for convoy in versions(change) for bead in stores.members_of(convoy)))
 
         def on_rule(change: Change[Any]) -> None:
@@ -182,3 +182,7 @@ def _outward(bead: Bead | None) -> object:
 
 def _edges(bead: Bead | None) -> object:
     return None if bead is None else bead.spec.dependencies
+
+
+def _phase(convoy: Convoy | None) -> str:
+    return "" if convoy is None else convoy.status.phase

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gastown.controllers.bead import BeadWiring
+from gastown.controllers.convoy import ConvoyWiring
 from gastown.controllers.dispatch import DispatchWiring
 from gastown.controllers.gate_run import GateRunWiring
 from gastown.controllers.merge_request import MergeRequestWiring
 from gastown.controllers.quiet import ProfileWiring, RigWiring, TownWiring
 from gastown.controllers.session import SessionWiring
 from gastown.controllers.stores import Stores
-from gastown.decide import bead, gate_run, merge_request, profile, rig, session, town
+from gastown.decide import bead, convoy, gate_run, merge_request, profile, rig, session, town
 from gastown.decide.gate_job import GateSettings
 from gastown.decide.session_pod import SessionSettings
 from gastown.runtime.controller import Controller
@@ -47,6 +48,7 @@ def make_controllers(
     sessions = SessionWiring(stores, SessionSettings(settings.repository_url, settings.session_image))
     gating = GateRunWiring(stores, GateSettings(settings.session_image))
     requests, rigs, profiles, towns = MergeRequestWiring(stores), RigWiring(stores), ProfileWiring(stores), TownWiring(stores)
+    convoys = ConvoyWiring(stores)
     common: dict[str, Any] = {"executor": executor, "needs": feeds, "metrics": metrics}
 
     of_beads = Controller("bead", observe=beading.observe, decide=bead.decide, workers=4, **common)
@@ -54,6 +56,7 @@ def make_controllers(
     of_sessions = Controller("session", observe=sessions.observe, decide=session.decide, workers=4, **common)
     of_requests = Controller("merge-request", observe=requests.observe, decide=merge_request.decide, **common)
     of_gates = Controller("gate-run", observe=gating.observe, decide=gate_run.decide, **common)
+    of_convoys = Controller("convoy", observe=convoys.observe, decide=convoy.decide, **common)
     of_rigs = Controller("rig", observe=rigs.observe, decide=rig.decide, **common)
     of_profiles = Controller("profile", observe=profiles.observe, decide=profile.decide, workers=1, **common)
     of_towns = Controller("town", observe=towns.observe, decide=town.decide, workers=1, **common)
@@ -63,7 +66,8 @@ def make_controllers(
     sessions.wire(of_sessions)
     requests.wire(of_requests)
     gating.wire(of_gates)
+    convoys.wire(of_convoys)
     rigs.wire(of_rigs)
     profiles.wire(of_profiles)
     towns.wire(of_towns)
-    return [of_beads, of_dispatch, of_sessions, of_requests, of_gates, of_rigs, of_profiles, of_towns]
+    return [of_beads, of_dispatch, of_sessions, of_requests, of_gates, of_convoys, of_rigs, of_profiles, of_towns]

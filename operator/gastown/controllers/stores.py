@@ -16,6 +16,7 @@ from gastown.api.core import Job, Pod
 from gastown.api.gate_run import GateRun
 from gastown.api.kinds import Kind
 from gastown.api.merge_request import MergeRequest
+from gastown.api.names import shorten
 from gastown.api.rig import Rig
 from gastown.api.town import NAME, Town
 from gastown.decide import dependencies
@@ -39,7 +40,7 @@ class Stores:
         pods: Those of sessions and gates; index gate_run.
         jobs: Index gate_run.
         gate_runs: Index rig: those without a verdict.
-        convoys: Index bead: the existing beads it lists.
+        convoys: Indices bead (what it lists), label (as its own beads carry it).
     """
 
     towns: Store[Town]
@@ -73,15 +74,14 @@ class Stores:
         """The convoys a bead is a member of: those that list it, and the one that made it."""
         namespace = bead.metadata.namespace
         found = {convoy.metadata.name: convoy for convoy in self.convoys.by("bead", at(namespace, bead.metadata.name))}
-        maker = self.convoys.find(namespace, bead.metadata.labels.get(labels.CONVOY, ""))
-        if maker is not None:
+        for maker in self.convoys.by("label", at(namespace, bead.metadata.labels.get(labels.CONVOY, ""))):
             found[maker.metadata.name] = maker
         return tuple(found[name] for name in sorted(found))
 
     def members_of(self, convoy: Convoy) -> list[Bead]:
         """The existing members of a convoy."""
         namespace = convoy.metadata.namespace
-        made = self.beads.by("convoy", at(namespace, convoy.metadata.name))
+        made = self.beads.by("convoy", at(namespace, shorten(convoy.metadata.name)))
         listed = (self.beads.find(namespace, bead_id.lower()) for bead_id in convoy.spec.beads)
         return list({bead.metadata.name: bead for bead in (*made, *listed) if bead is not None}.values())
 
@@ -106,7 +106,11 @@ def make_stores() -> Stores:
             },
         ),
         convoys=Store(
-            kinds.CONVOY, {"bead": lambda convoy: [at(convoy.metadata.namespace, bead_id.lower()) for bead_id in convoy.spec.beads]}
+            kinds.CONVOY,
+            {
+                "bead": lambda convoy: [at(convoy.metadata.namespace, bead_id.lower()) for bead_id in convoy.spec.beads],
+                "label": lambda convoy: _under(convoy, shorten(convoy.metadata.name)),
+            },
         ),
         merge_requests=Store(kinds.MERGE_REQUEST, {"bead": lambda mr: _under(mr, mr.spec.beadName)}),
         gate_runs=Store(kinds.GATE_RUN, {"rig": lambda run: _under(run, run.spec.rigName)}),

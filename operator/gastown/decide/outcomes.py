@@ -44,6 +44,11 @@ def is_done(bead: Bead) -> bool:
     return is_closed(bead) and bead.spec.delivery == beads.DELIVERY_NONE and not is_closed_as_failure(bead)
 
 
+def is_closed_in_vain(bead: Bead) -> bool:
+    """Closed, and not done; only once the closing is observed, for between the closing and the word that it landed lies a moment."""
+    return is_closed(bead) and not is_done(bead) and bead.status.observedGeneration >= bead.metadata.generation
+
+
 def is_given_up(bead: Bead) -> bool:
     """Open, but its attempts or reworks are used up; a person may ask for another try."""
     return not is_closed(bead) and bead.status.phase == beads.PHASE_FAILED

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from gastown.api import bead as beads
 from gastown.api import reasons, town
 from gastown.api.bead import Bead, DependencyOutcome
-from gastown.api.convoy import Convoy
+from gastown.api.convoy import FAILURE_STOP, PHASE_FAILED, Convoy
 from gastown.api.names import prefix_of
 from gastown.api.rig import Rig
 from gastown.decide import dependencies
@@ -131,13 +131,23 @@ def _waiting(seen: Readiness, now: float, recorded: tuple[DependencyOutcome, ...
             wake_after_seconds=ahead if ahead > 0 else None,
         )
     for convoy in seen.convoys:
-        if convoy.spec.cancelled or convoy.spec.paused:
-            reason = reasons.CANCELLED if convoy.spec.cancelled else reasons.CONVOY_PAUSED
-            text = f"convoy {convoy.metadata.name} is {'cancelled' if convoy.spec.cancelled else 'paused'}"
-            return Verdict(reason, text, is_blocked=True, dependencies=recorded)
+        if (why := _held_by_convoy(convoy)) is not None:
+            return Verdict(*why, is_blocked=True, dependencies=recorded)
     if seen.session_ends:
         text = "its former session is still ending; another may start when that pod is gone"
         return Verdict(reasons.STOPPING, text, is_blocked=True, dependencies=recorded)
+    return None
+
+
+def _held_by_convoy(convoy: Convoy) -> tuple[str, str] | None:
+    """Reason and message, if no bead of that convoy may start."""
+    name = convoy.metadata.name
+    if convoy.spec.cancelled:
+        return reasons.CANCELLED, f"convoy {name} is cancelled"
+    if convoy.spec.paused:
+        return reasons.CONVOY_PAUSED, f"convoy {name} is paused"
+    if convoy.spec.failurePolicy == FAILURE_STOP and convoy.status.phase == PHASE_FAILED:
+        return reasons.MEMBER_FAILED, f"convoy {name} stops when a bead fails, and one did"
     return None
 
 

@@ -1,0 +1,63 @@
+"""Convoys: what bears on one, and whose change may change what."""
+
+from __future__ import annotations
+
+from gastown.actions import Key
+from gastown.api.bead import Bead
+from gastown.api.convoy import Convoy
+from gastown.api.rig import Rig
+from gastown.controllers.changes import is_new_spec, key_of, versions
+from gastown.controllers.stores import Stores
+from gastown.decide import outcomes
+from gastown.decide.convoy import ConvoySeen
+from gastown.runtime.controller import Controller
+from gastown.runtime.store import Change
+
+# Counting a convoy costs a pass over its members; what is not about being done can wait this long.
+COUNT_SECONDS = 1.0
+
+
+class ConvoyWiring:
+    """Builds the input of `decide/convoy.py` and wakes the convoys that a change concerns."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def observe(self, key: Key) -> ConvoySeen | None:
+        """All that bears on the convoy; None when it is gone."""
+        convoy = self._stores.convoys.find(*key)
+        if convoy is None:
+            return None
+        return ConvoySeen(
+            convoy=convoy,
+            beads={bead.metadata.name: bead for bead in self._stores.members_of(convoy)},
+            rigs={rig.metadata.name: rig for rig in self._stores.rigs.all(key[0])},
+        )
+
+    def wire(self, controller: Controller[ConvoySeen]) -> None:
+        """Subscribe to what bears on convoys."""
+        stores = self._stores
+
+        def on_convoy(change: Change[Convoy]) -> None:
+            controller.enqueue(change.key)
+
+        def on_bead(change: Change[Bead]) -> None:
+            keys = {key_of(convoy) for bead in versions(change) for convoy in stores.convoys_of(bead)}
+            if _weight(change.before) != _weight(change.after):
+                controller.enqueue(*keys)
+            else:
+                for key in keys:
+                    controller.enqueue_after(key, COUNT_SECONDS)
+
+        def on_rig(change: Change[Rig]) -> None:
+            if is_new_spec(change):
+                controller.enqueue(*(key_of(convoy) for convoy in stores.convoys.all(change.key[0])))
+
+        stores.convoys.subscribe(on_convoy)
+        stores.beads.subscribe(on_bead)
+        stores.rigs.subscribe(on_rig)
+
+
+def _weight(bead: Bead | None) -> object:
+    """What of a member decides about the convoy's phase."""
+    return None if bead is None else (outcomes.is_done(bead), outcomes.is_closed_in_vain(bead), outcomes.is_given_up(bead))
