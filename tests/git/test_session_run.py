@@ -200,8 +200,8 @@ def test_the_lease_is_renewed_in_the_name_of_the_pod(town: Town) -> None:
         with town.cluster.client() as client:
             return dict(client.get(LEASE, town.namespace, AGENT).get("spec", {}))
 
-    found = eventually(lambda: lease() if lease().get("renewTime") else None, 30)
-    assert found["holderIdentity"] == town.session.pod_uid
+    eventually(lambda: lease().get("renewTime"), 30)
+    assert lease()["holderIdentity"] == town.session.pod_uid
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT_SECONDS)
 

@@ -57,8 +57,9 @@ class Served:
             blob = git(self.path, "hash-object", "-w", "--stdin", given=content.encode())
             git(self.path, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", GIT_INDEX_FILE=index)
         tree = git(self.path, "write-tree", GIT_INDEX_FILE=index)
-        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date} if date else {}
-        commit = git(self.path, "commit-tree", tree, *(["-p", parent] if parent else []), "-m", message, **dates)
+        when = date or "now"
+        arguments = ("commit-tree", tree, *(["-p", parent] if parent else []), "-m", message)
+        commit = git(self.path, *arguments, GIT_AUTHOR_DATE=when, GIT_COMMITTER_DATE=when)
         git(self.path, "update-ref", ref, commit)
         return commit
 

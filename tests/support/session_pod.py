@@ -54,7 +54,7 @@ def make_bead(cluster: Cluster, namespace: str, name: str, **spec: Any) -> dict[
 def mount_account(cluster: Cluster, namespace: str, agent: str, folder: Path) -> dict[str, str]:
     """The environment that gives a process an agent's ServiceAccount, as the kubelet would."""
     folder.mkdir(parents=True, exist_ok=True)
-    configuration = cluster.control_plane.configuration("admin")
+    configuration = cluster.configuration("admin")
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     with cluster.client() as client:
         token = client.create(SERVICE_ACCOUNT, body, namespace=namespace, subresource="token", name=agent)["status"]["token"]

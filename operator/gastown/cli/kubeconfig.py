@@ -42,7 +42,8 @@ def _by_official_client(path: str, context: str) -> Configuration:
         namespace = _namespace_of(path, context)
     except (config.ConfigException, OSError) as error:
         raise ConfigurationError(f"kubeconfig {path}: {error}") from error
-    token = str((settings.api_key or {}).get("authorization", ""))
+    keys = settings.api_key or {}
+    token = str(keys.get("BearerToken") or keys.get("authorization") or "")  # renamed between versions of the client
     return Configuration(
         server=settings.host.rstrip("/"),
         namespace=namespace,

@@ -116,7 +116,7 @@ def _fitted(cell: str, width: int, *, color: bool) -> str:
     if _columns_of(cell) > width:
         while cell and _columns_of(cell) >= width:
             cell = cell[:-1]
-        cell += "…"
+        cell = cell.rstrip() + "…"
     return painted(cell, color=color) + " " * (width - _columns_of(cell))
 
 

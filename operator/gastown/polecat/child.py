@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ def run(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     given: bytes = b"",
-    merge_output: bool = False,
     is_interrupted: Callable[[], bool] | None = None,
 ) -> Completed:
     """Run a program to its end and return what it wrote.
@@ -44,31 +44,33 @@ def run(
         folder: Working directory.
         environment: The whole environment; default is our own.
         given: Standard input.
-        merge_output: Standard error goes into the output, in order.
         is_interrupted: Looked at five times a second.
 
     Raises:
         Interrupted: `is_interrupted` became true; the group is dead.
         OSError: The program can not be started.
     """
-    process = subprocess.Popen(
-        arguments,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.PIPE if given else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if merge_output else subprocess.PIPE,
-        start_new_session=True,
-    )
+    # A file and not a pipe: communicate() forgets the rest of a long input when it is called again after a timeout (Python 3.11).
+    with tempfile.TemporaryFile() as source:
+        source.write(given)
+        source.seek(0)
+        process = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env=environment,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + deadline_seconds
-    remaining: bytes | None = given or None
     while True:
         step = min(LOOK_SECONDS if is_interrupted else deadline_seconds, max(0.0, deadline - time.monotonic()))
         try:
-            output, error = process.communicate(remaining, timeout=step)
+            output, error = process.communicate(timeout=step)
             return Completed(process.returncode, output, error or b"")
         except subprocess.TimeoutExpired:
-            remaining = None  # communicate keeps what it has not sent yet
+            pass
         if is_interrupted is not None and is_interrupted():
             _end(process)
             raise Interrupted(arguments[0], "was ended because the session stops", reason="Stopped")

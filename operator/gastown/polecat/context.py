@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gastown.api.bead import DELIVERY_NONE, Bead, BeadSpec, Rework
 from gastown.api.rig import Gate
 
-_BAR = "  | "
+_BAR = "  |"
 _TEXT_FIELDS = (("description", "Description"), ("design", "Design"), ("acceptanceCriteria", "Acceptance criteria"), ("notes", "Notes"))
 # Control characters but tab, and those that reorder or hide text on a screen.
 _UNSAFE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -55,7 +55,7 @@ def render(bead: Bead, around: Circumstances) -> str:
 
 def quoted(text: str) -> str:
     """Somebody's text as lines behind a bar."""
-    return "".join(f"{_BAR}{plain(line)}\n" for line in text.splitlines()) or f"{_BAR}\n"
+    return "".join(f"{_BAR} {plain(line)}\n" if line else f"{_BAR}\n" for line in text.splitlines()) or f"{_BAR}\n"
 
 
 def plain(text: str) -> str:
