@@ -9,6 +9,7 @@ from gastown.api import reasons
 from gastown.api.meta import Condition
 from gastown.api.rig import Rig
 from gastown_git.errors import GitopsError
+from gastown_git.layout import repository_path
 from gastown_git.ref_names import branch_ref
 from gastown_git.refinery import kernel
 from gastown_git.repository import Repository
@@ -28,11 +29,6 @@ class Adopted:
     repository: Repository | None
     main: str
     ready: Condition
-
-
-def repository_path(data: Path, namespace: str, rig_name: str) -> Path:
-    """Where a rig's bare repository lies."""
-    return data / "rigs" / namespace / f"{rig_name}.git"
 
 
 def adopt(data: Path, rig: Rig, local_upstreams: Path | None) -> Adopted:

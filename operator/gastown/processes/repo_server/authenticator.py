@@ -12,13 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gastown_git.server.access import Identity
-
 from gastown.api import labels, names
 from gastown.api.agent import ROLE_POLECAT, Agent
 from gastown.api.kinds import Kind
 from gastown.kube.aio import Client
 from gastown.runtime.store import Store
+from gastown_git.server.access import Identity
 
 V = TypeVar("V")
 
@@ -102,7 +101,9 @@ class Authenticator:
         if agent.spec.role == ROLE_POLECAT and user.pod_name != name:
             return None  # a polecat speaks only from its session pod
         actor = names.display_actor(agent.spec.role, agent.spec.rigName, name)
-        return Identity(kind="agent", actor=actor, namespace=namespace, agent=name, rig=agent.spec.rigName, groups=user.groups)
+        return Identity(
+            kind="agent", actor=actor, namespace=namespace, agent=name, rig=agent.spec.rigName, role=agent.spec.role, groups=user.groups
+        )
 
     async def _token_review(self, token: str, audiences: list[str]) -> _User | None:
         spec: dict[str, Any] = {"token": token}
