@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,12 @@ from gastown.local.errors import LocalTownError, ProcessEnded, quote_log
 from gastown.local.process_identity import ProcessIdentity, find_by_environment, find_identity, stop_all
 from gastown.local.town_directory import TownDirectory
 
-# In the environment of every process of a town: finds one whose starter was killed before it could write the record.
+# In the environment of every process of a town, and of what it starts: finds one whose record is lost.
 TOWN_VARIABLE = "GASTOWN_LOCAL_TOWN"
+_PROCESS_VARIABLE = "GASTOWN_LOCAL_PROCESS"
+# Notes its own number before it becomes the program, so that a starter which is killed at any moment leaves nothing unknown:
+# a second etcd on the same data would wait for the first one's lock for ever.
+_NOTE_AND_RUN = 'echo $$ > "$0" && exec "$@"'
 _LOG_LIMIT_BYTES = 20 * 1024 * 1024
 
 
@@ -79,6 +84,7 @@ class ChildProcesses:
             if record.digest == command.digest():
                 return False
             self.stop(name, grace_seconds)
+        self._stop_unrecorded(name, grace_seconds)
         self._start(name, command)
         return True
 
@@ -115,6 +121,7 @@ class ChildProcesses:
         record = self._read(name)
         if record is not None:
             record.identity.stop(grace_seconds)
+        self._stop_unrecorded(name, grace_seconds)
         self._record_file(name).unlink(missing_ok=True)
 
     def stop_strays(self, grace_seconds: float) -> int:
@@ -129,24 +136,25 @@ class ChildProcesses:
         return len(strays)
 
     def _start(self, name: str, command: Command) -> None:
+        program = shutil.which(command.arguments[0])
+        if program is None:
+            raise LocalTownError(f"{name}: can not run {command.arguments[0]}: no such program, or not executable")
         log = self._directory.log_of(name)
         _limit(log)
+        marks = {TOWN_VARIABLE: str(self._directory.root), _PROCESS_VARIABLE: name}
         with log.open("ab") as output:
             log.chmod(0o600)
             log_start = output.tell()
-            try:
-                child = subprocess.Popen(
-                    list(command.arguments),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=self._directory.root,
-                    env={**os.environ, **command.environment, TOWN_VARIABLE: str(self._directory.root)},
-                    # Ctrl-C at the terminal of `gt up` must not end the town.
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise LocalTownError(f"{name}: can not run {command.arguments[0]}: {error.strerror}") from error
+            child = subprocess.Popen(
+                ["/bin/sh", "-c", _NOTE_AND_RUN, str(self._note_file(name)), program, *command.arguments[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory.root,
+                env={**os.environ, **command.environment, **marks},
+                # Ctrl-C at the terminal of `gt up` must not end the town.
+                start_new_session=True,
+            )
         self._children.append(child)
         self._started.add(name)
         identity = find_identity(child.pid)
@@ -160,6 +168,23 @@ class ChildProcesses:
             "logStart": log_start,
         }
         write_atomically(self._record_file(name), json.dumps(record, indent=1) + "\n")
+
+    def _stop_unrecorded(self, name: str, grace_seconds: float) -> None:
+        """Stop a process whose starter was killed before it wrote the record."""
+        note = self._note_file(name)
+        try:
+            identity = find_identity(int(note.read_text()))
+        except (FileNotFoundError, ValueError):
+            return
+        if identity is not None and identity in find_by_environment(_PROCESS_VARIABLE, name):
+            record = self._read(name)
+            is_ours = identity in find_by_environment(TOWN_VARIABLE, str(self._directory.root))
+            if is_ours and (record is None or record.identity != identity):
+                identity.stop(grace_seconds)
+        note.unlink(missing_ok=True)
+
+    def _note_file(self, name: str) -> Path:
+        return self._directory.run / f"{name}.pid"
 
     def _record_file(self, name: str) -> Path:
         return self._directory.run / f"{name}.json"

@@ -167,11 +167,11 @@ def test_a_process_that_ended_by_itself_is_told_with_the_end_of_its_own_log(dire
 
 
 def test_a_program_that_is_missing_is_named(directory: TownDirectory) -> None:
-    with pytest.raises(LocalTownError, match="sleeper: can not run /no/such/program: No such file"):
+    with pytest.raises(LocalTownError, match="sleeper: can not run /no/such/program: no such program"):
         ChildProcesses(directory).ensure("sleeper", Command(["/no/such/program"]))
 
 
-def test_children_outlive_a_starter_that_is_killed_and_are_found_even_before_their_record(directory: TownDirectory) -> None:
+def start_and_be_killed_before_the_record(directory: TownDirectory) -> ProcessIdentity:
     script = (
         "import sys, os, signal, pathlib\n"
         "from gastown.local import child_processes\n"
@@ -182,10 +182,29 @@ def test_children_outlive_a_starter_that_is_killed_and_are_found_even_before_the
     )
     starter = subprocess.run([sys.executable, "-c", script, str(directory.root)], check=False, timeout=30)
     assert starter.returncode == -signal.SIGKILL
+    eventually((directory.run / "sleeper.pid").exists)
     assert ChildProcesses(directory).names() == []
-    assert len(find_by_environment(TOWN_VARIABLE, str(directory.root))) == 1
+    (identity,) = find_by_environment(TOWN_VARIABLE, str(directory.root))
+    return identity
+
+
+def test_what_a_killed_starter_started_is_found_without_its_record(directory: TownDirectory) -> None:
+    identity = start_and_be_killed_before_the_record(directory)
     assert ChildProcesses(directory).stop_strays(5) == 1
-    assert find_by_environment(TOWN_VARIABLE, str(directory.root)) == []
+    assert not identity.is_alive()
+
+
+def test_what_a_killed_starter_started_never_runs_beside_the_next(directory: TownDirectory) -> None:
+    identity = start_and_be_killed_before_the_record(directory)
+    next_one = started(directory, "sleeper", SLEEP)
+    assert not identity.is_alive()
+    assert find_by_environment(TOWN_VARIABLE, str(directory.root)) == [next_one]
+
+
+def test_a_stale_note_never_ends_a_stranger(directory: TownDirectory, stranger: subprocess.Popen[bytes]) -> None:
+    (directory.run / "sleeper.pid").write_text(f"{stranger.pid}\n")
+    started(directory, "sleeper", SLEEP)
+    assert stranger.poll() is None
 
 
 def test_a_zombie_counts_as_ended() -> None:
