@@ -231,7 +231,7 @@ def test_an_agent_closes_what_delivers_nothing(api_server: Cluster, namespace: s
 
 def test_a_bead_of_an_agent_carries_the_agents_own_name_and_rig(api_server: Cluster, namespace: str, furiosa: CommandLine) -> None:
     made = furiosa.json(["bd", "create", "Found on the way", "--deps", "discovered-from:gp-a"])
-    assert made["spec"]["createdBy"] == f"system:serviceaccount:{namespace}:{AGENT}"
+    assert made["spec"]["createdBy"] == AGENT
     assert made["spec"]["rigName"] == "greeter"
 
 

@@ -75,7 +75,7 @@ def _spec(options: argparse.Namespace, place: Place, client: Client) -> BeadSpec
         parent=parent,
         profileName=options.profile,
         createdTime=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        createdBy=_creator(client),
+        createdBy=_creator(client, place),
         originalId=options.id if options.id != options.id.lower() else "",
     )
 
@@ -93,12 +93,15 @@ def _dependencies(told: list[str]) -> list[Dependency]:
     return list({(edge.id, edge.type): edge for edge in edges}.values())
 
 
-def _creator(client: Client) -> str:
-    """The name the server knows us by: nobody declares their own."""
+def _creator(client: Client, place: Place) -> str:
+    """The name the server knows us by; that of an agent is its ServiceAccount's (admission refuses any other)."""
+    if place.in_pod and place.agent:
+        return place.agent
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     with about("my own identity"):
         review = client.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
-    return str(review.get("status", {}).get("userInfo", {}).get("username", ""))
+    username = str(review.get("status", {}).get("userInfo", {}).get("username", ""))
+    return username.removeprefix(f"system:serviceaccount:{place.namespace}:")
 
 
 def _only_rig(client: Client, place: Place) -> str:
