@@ -141,7 +141,7 @@ class ChildProcesses:
             raise LocalTownError(f"{name}: can not run {command.arguments[0]}: no such program, or not executable")
         log = self._directory.log_of(name)
         _limit(log)
-        marks = {TOWN_VARIABLE: str(self._directory.root), _PROCESS_VARIABLE: name}
+        marks = {TOWN_VARIABLE: str(self._directory.root), _PROCESS_VARIABLE: self._mark(name)}
         with log.open("ab") as output:
             log.chmod(0o600)
             log_start = output.tell()
@@ -176,12 +176,17 @@ class ChildProcesses:
             identity = find_identity(int(note.read_text()))
         except (FileNotFoundError, ValueError):
             return
-        if identity is not None and identity in find_by_environment(_PROCESS_VARIABLE, name):
-            record = self._read(name)
-            is_ours = identity in find_by_environment(TOWN_VARIABLE, str(self._directory.root))
-            if is_ours and (record is None or record.identity != identity):
-                identity.stop(grace_seconds)
+        if identity is None:
+            return
+        record = self._read(name)
+        is_recorded = record is not None and record.identity == identity
+        # The number may have gone to somebody else since; only the mark tells.
+        if not is_recorded and identity in find_by_environment(_PROCESS_VARIABLE, self._mark(name)):
+            identity.stop(grace_seconds)
         note.unlink(missing_ok=True)
+
+    def _mark(self, name: str) -> str:
+        return f"{name} of {self._directory.root}"
 
     def _note_file(self, name: str) -> Path:
         return self._directory.run / f"{name}.pid"

@@ -207,6 +207,18 @@ def test_a_stale_note_never_ends_a_stranger(directory: TownDirectory, stranger: 
     assert stranger.poll() is None
 
 
+def test_a_stale_note_never_ends_the_same_process_of_another_town(directory: TownDirectory, tmp_path: Path) -> None:
+    other = TownDirectory("other", tmp_path / "town-2")
+    other.create()
+    neighbour = started(other, "sleeper", SLEEP)
+    try:
+        (directory.run / "sleeper.pid").write_text(f"{neighbour.pid}\n")
+        started(directory, "sleeper", SLEEP)
+        assert neighbour.is_alive()
+    finally:
+        ChildProcesses(other).stop("sleeper", 0)
+
+
 def test_a_zombie_counts_as_ended() -> None:
     with subprocess.Popen(["true"]) as process:
         eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
