@@ -69,9 +69,8 @@ class Proxy:
             return _drop(request)
         if is_watch and self.refuse_watches > 0:
             self.refuse_watches -= 1
-            return web.json_response(
-                {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}, status=410
-            )
+            # As kube-apiserver does: 200, and the error inside. (kopf 1.45.2 ends at a 410 as HTTP status.)
+            return web.json_response({"type": "ERROR", "object": TOO_OLD})
         target = URL(server + request.raw_path, encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "content-length")}
         async with behind.request(request.method, target, data=await request.read() or None, headers=headers) as answer:
