@@ -101,9 +101,8 @@ class OperatorRun:
             await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
             if death.done():
                 # As SIGKILL: nothing is finished, nothing is told. Only what was sent may have happened.
-                await asyncio.sleep(0)
-                self.operator.stop()
-                life.cancel()
+                for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                    task.cancel()
             death.cancel()
             await asyncio.gather(life, return_exceptions=client.doomed.is_set())
 
