@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from gastown.polecat.checkpoint import Checkpointer
 from gastown.polecat.errors import Unreachable
 from gastown.polecat.git import Git, GitError
 from gastown.polecat.session import Session
+from gastown_git.signed_url import tree_url
 from support import git_server
 from support.session_builder import git
 
@@ -90,3 +94,24 @@ def test_work_of_another_agent_is_taken_over_from_its_checkpoint(server: git_ser
     nux = replace(here, agent="greeter-nux", workspace=tmp_path / "second", token_file=str(tmp_path / "nux"), start_commit=kept.commit)
     assert checkout(nux).restored == kept.commit
     assert (nux.worktree / "new.txt").read_text() == "half\n"
+
+
+def test_the_init_step_of_a_gate_brings_exactly_the_signed_tree_also_after_a_first_try_was_killed(
+    server: git_server.Server, tmp_path: Path
+) -> None:
+    tree = git(server.rig.path, "rev-parse", "main^{tree}")
+    url = tree_url(f"http://127.0.0.1:{server.port}", git_server.TREE_KEY, "town", "greeter", tree, int(git_server.NOW) + 60)
+    workspace = tmp_path / "gate"
+    (workspace / "source").mkdir(parents=True)
+    (workspace / "source" / "half").write_text("of a killed try")
+    variables = {"GASTOWN_SOURCE_URL": url, "GASTOWN_TREE": tree, "GASTOWN_WORKSPACE": str(workspace), "PATH": os.environ["PATH"]}
+    log = tmp_path / "termination-log"
+    command = [sys.executable, "-m", "gastown.polecat.main", "gate-source"]
+    done = subprocess.run(command, env={**variables, "GASTOWN_TERMINATION_LOG": str(log)}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (workspace / "source").iterdir()] == ["README"]
+    assert (workspace / "home").is_dir()
+    wrong = {**variables, "GASTOWN_TREE": "1" * 40, "GASTOWN_TERMINATION_LOG": str(log)}
+    done = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert log.read_text().startswith("gate-source: ")

@@ -18,6 +18,11 @@ from typing import Any, TextIO
 from gastown.cli.errors import CommandError
 from gastown.polecat.context import plain
 
+JSON_HELP = """\
+with --json:
+  one document on standard output: an object as the API server has it, or, for several, {"kind": "List", "items": [...]};
+  after a failure {"kind": "Status", "status": "Failure", "reason": ..., "message": ..., "code": <exit code>}
+"""
 Json = Mapping[str, Any]
 _GAP = "  "
 _COLORS = {

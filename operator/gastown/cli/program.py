@@ -91,7 +91,7 @@ def _parser(program: str, command: Command, module: CommandModule) -> argparse.A
     parser = argparse.ArgumentParser(
         prog=f"{program} {command.words}",
         description=module.__doc__,
-        epilog=f"example:\n{_indented(module.EXAMPLE)}\n{errors.EXIT_CODES}",
+        epilog=f"example:\n{_indented(module.EXAMPLE)}\n{output.JSON_HELP}\n{errors.EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -62,6 +62,10 @@ class AgentProcess:
             pump.start()
         threading.Thread(target=self._wait, args=(on_exit,), daemon=True).start()
 
+    def has_ended(self) -> bool:
+        """Whether the command has ended; what it left behind may still run."""
+        return self._process.poll() is not None
+
     def end(self, grace_seconds: float) -> None:
         """Ask the process group to end, and after the grace make it."""
         child.kill_group(self._process.pid, signal.SIGTERM)

@@ -72,15 +72,19 @@ class Git:
         environment = git_environment(self.variables)
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
-        done = child.run(
-            # Hooks are scripts of the agent or of whoever made the repository: none of our commands may depend on them.
-            ["git", "-c", "core.hooksPath=/dev/null", *arguments],
-            folder=self.folder,
-            environment=environment,
-            given=given,
-            deadline_seconds=deadline_seconds,
-            is_interrupted=self.is_interrupted,
-        )
+        # Hooks are scripts of the agent or of whoever made the repository: none of our commands may depend on them.
+        command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]
+        try:
+            done = child.run(
+                command,
+                folder=self.folder,
+                environment=environment,
+                given=given,
+                deadline_seconds=deadline_seconds,
+                is_interrupted=self.is_interrupted,
+            )
+        except OSError as error:  # no git, or no such folder
+            raise GitError(arguments[0], 127, str(error)) from error
         if done.timed_out:
             raise GitError(arguments[0], done.exit_code, f"no end after {deadline_seconds:.0f} s")
         if done.exit_code not in allow:

@@ -170,7 +170,7 @@ def _work(life: Life) -> Result:
     nudge, session_id = "", ""
     for attempt in range(NUDGE_LIMIT + 1):
         agent = _start_agent(life, context, session_id, nudge)
-        if ended := _end_agent(life, agent, _watch(life)):
+        if ended := _end_agent(life, agent, _watch(life, agent)):
             return ended
         try:
             return submit(submission(session), around)
@@ -201,13 +201,13 @@ def _start_agent(life: Life, context: str, session_id: str, nudge: str) -> Agent
     except OSError as error:
         raise Refused(
             "the agent's profile",
-            f"{invocation.arguments[0]} can not be started: {error.strerror or error}",
+            f"{invocation.arguments[0]} can not be started: {error}",
             remedy="set AgentProfile.spec.command to a program of the session image",
             reason="CannotStart",
         ) from error
 
 
-def _watch(life: Life) -> Wake:
+def _watch(life: Life, agent: AgentProcess) -> Wake:
     """Wait for the first thing that ends the agent's run; keep its work meanwhile."""
     session = life.session
     every = session.checkpoint_seconds or float("inf")
@@ -218,10 +218,13 @@ def _watch(life: Life) -> Wake:
             _checkpoint(life)
             next_checkpoint = time.monotonic() + every
         try:
-            return life.stop.events.get(timeout=max(0.0, min(LOOK_FOR_RESULT_SECONDS, deadline - now, next_checkpoint - now)))
+            wake = life.stop.events.get(timeout=max(0.0, min(LOOK_FOR_RESULT_SECONDS, deadline - now, next_checkpoint - now)))
         except queue.Empty:
             if session.result_file.exists():
                 return Wake.DONE
+            continue
+        if wake is not Wake.EXITED or agent.has_ended():  # the end of an earlier run may still be in the queue
+            return wake
     return Wake.TIMEOUT
 
 

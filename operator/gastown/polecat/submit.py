@@ -31,6 +31,7 @@ from gastown.polecat.patience import Surroundings, patiently
 from gastown.polecat.result import Result
 
 _NAMED_FILES = 20
+_CLAIMS_LIMIT = 16  # of the CRD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def submit(work: Submission, around: Surroundings) -> Result:
         return over
     claims = ["gates skipped"] if work.skip_gates else run_gates(git, head, work.gates, around.report, around.is_interrupted)
     _push(git, work, head, around)
-    return _request_merge(work, bead, name, head, ["tree clean", *claims], around)
+    return _request_merge(work, bead, name, head, ["tree clean", *claims][:_CLAIMS_LIMIT], around)
 
 
 def read_bead(namespace: str, bead_id: str, around: Surroundings) -> Bead:
