@@ -421,7 +421,7 @@ def test_columns_tell_whether_a_bead_is_done_and_if_not_why(api_server: Cluster,
         BEAD, namespace, "gp-a3f8", {"status": {"phase": "Blocked", "blockedBy": ["gp-1"], "conditions": [blocked]}}, subresource="status"
     )
     header, row = api_server.kubectl("get", "beads", "-n", namespace).stdout.splitlines()
-    assert header.split() == ["NAME", "PHASE", "WHY", "ASSIGNEE", "P", "TITLE", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "WHY", "WAITING", "ASSIGNEE", "P", "TITLE", "AGE"]
     assert row.split()[:5] == ["gp-a3f8", "Blocked", "Blocked", "greeter-furiosa", "2"]
     wide = api_server.kubectl("get", "beads", "-n", namespace, "-o", "wide").stdout
     assert '["gp-1"]' in wide

@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from gastown.api import agent, agent_profile, bead, convoy, gate_run, limits, merge_request, rig, town
+from gastown.api import agent, agent_profile, bead, conditions, convoy, gate_run, merge_request, rig, town
 from gastown.api.kinds import GASTOWN_KINDS, Kind
+from gastown.decide import bead as decide_bead
+from gastown.decide import convoy as decide_convoy
+from gastown.decide import convoy_plan, delivery, session_end
+from gastown.decide import gate_run as gate_runs
+from gastown.processes.refinery import statuses
 
 CRDS = Path(__file__).parents[3] / "crds"
 PLAIN = {str: "string", int: "integer", bool: "boolean"}
@@ -225,29 +230,27 @@ def bound(kind: str, path: str, bound_name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("limit", "kind", "path", "bound_name"),
+    ("cut_to", "kind", "path", "bound_name"),
     [
-        (limits.BLOCKED_BY, "Bead", "status.blockedBy", "maxItems"),
-        (limits.LANDED_COMMITS, "Bead", "status.landedCommits", "maxItems"),
-        (limits.RETIRED, "Bead", "status.retired", "maxItems"),
-        (limits.CONFLICT_FILES, "Bead", "status.lastRework.files", "maxItems"),
-        (limits.CONFLICT_FILES, "MergeRequest", "status.conflict.files", "maxItems"),
-        (limits.CONFLICT_MESSAGE_CHARACTERS, "MergeRequest", "status.conflict.message", "maxLength"),
-        (limits.LOG_TAIL_CHARACTERS, "Bead", "status.lastRework.logTail", "maxLength"),
-        (limits.LOG_TAIL_CHARACTERS, "MergeRequest", "status.gateResults[].logTail", "maxLength"),
-        (limits.LOG_TAIL_CHARACTERS, "GateRun", "status.gates[].logTail", "maxLength"),
-        (limits.CONVOY_WAVES, "Convoy", "status.waves", "maxItems"),
-        (limits.CONVOY_REASONS, "Convoy", "status.reasons", "maxItems"),
-        (limits.MEMBER_MESSAGE_CHARACTERS, "Convoy", "status.reasons[].message", "maxLength"),
-        (limits.SESSION_MESSAGE_CHARACTERS, "Agent", "status.session.lastMessage", "maxLength"),
-        (limits.SUBJECT_CHARACTERS, "Rig", "status.head.subject", "maxLength"),
-        (limits.CONDITIONS, "Bead", "status.conditions", "maxItems"),
-        (limits.CONDITION_MESSAGE_CHARACTERS, "Bead", "status.conditions[].message", "maxLength"),
+        (decide_bead.LISTED_LIMIT, "Bead", "status.blockedBy", "maxItems"),
+        (decide_bead.LISTED_LIMIT, "Bead", "status.landedCommits", "maxItems"),
+        (decide_bead.RETRY_LIMIT, "Bead", "status.lastRetryRequest", "maxLength"),
+        (delivery.FILES_LIMIT, "Bead", "status.lastRework.files", "maxItems"),
+        (gate_runs.LOG_TAIL_LIMIT, "GateRun", "status.gates[].logTail", "maxLength"),
+        (statuses.LOG_TAIL_LIMIT, "MergeRequest", "status.gateResults[].logTail", "maxLength"),
+        (statuses.LOG_TAIL_LIMIT, "Bead", "status.lastRework.logTail", "maxLength"),
+        (convoy_plan.WAVES_LIMIT, "Convoy", "status.waves", "maxItems"),
+        (decide_convoy.REASONS_LIMIT, "Convoy", "status.reasons", "maxItems"),
+        (decide_convoy.MESSAGE_LIMIT, "Convoy", "status.reasons[].message", "maxLength"),
+        (session_end.MESSAGE_LIMIT, "Agent", "status.session.lastMessage", "maxLength"),
+        (conditions.MESSAGE_LIMIT, "Bead", "status.conditions[].message", "maxLength"),
     ],
     ids=str,
 )
-def test_a_limit_in_python_is_the_bound_of_the_crd(limit: int, kind: str, path: str, bound_name: str) -> None:
-    assert bound(kind, path, bound_name) == limit
+def test_what_a_writer_cuts_to_fits_since_the_server_refuses_the_whole_status_otherwise(
+    cut_to: int, kind: str, path: str, bound_name: str
+) -> None:
+    assert cut_to <= bound(kind, path, bound_name)
 
 
 def test_a_bead_can_record_an_outcome_for_each_of_its_dependencies() -> None:
