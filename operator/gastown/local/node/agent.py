@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from gastown.kube.configuration import Configuration
 from gastown.local.node.api_client import ApiClient, Mirror, Object
 from gastown.local.node.config import NodeConfig
 from gastown.local.node.container_spec import host_view
@@ -50,11 +51,9 @@ class Agent:
         remove_tree(config.state_directory / "trash")
         sandbox = UNCONFINED if config.sandbox == "none" else await probe_sandbox(config.state_directory)
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(
-                ApiClient(config.api_server, config.ca_file, config.client_cert_file, config.client_key_file)
-            )
+            client = await stack.enter_async_context(ApiClient(_identity(config, config.client_cert_file, config.client_key_file)))
             storage = await stack.enter_async_context(
-                ApiClient(config.api_server, config.ca_file, config.provisioner_cert_file, config.provisioner_key_file)
+                ApiClient(_identity(config, config.provisioner_cert_file, config.provisioner_key_file))
             )
             self._context = _make_context(config, client, confined=sandbox == CONFINED)
             server = await stack.enter_async_context(NodeServer(config, self.find_worker))
@@ -182,6 +181,10 @@ class Agent:
         if self._context is None:
             raise RuntimeError("the agent has not been started")
         return self._context
+
+
+def _identity(config: NodeConfig, certificate: str, key: str) -> Configuration:
+    return Configuration(server=config.api_server, authority_file=config.ca_file, certificate_file=certificate, key_file=key)
 
 
 def _make_context(config: NodeConfig, client: ApiClient, *, confined: bool) -> NodeContext:

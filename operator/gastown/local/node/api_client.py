@@ -10,13 +10,13 @@ import asyncio
 import json
 import logging
 import random
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from gastown.kube.configuration import Configuration
 from gastown.kube.errors import ApiError, Forbidden, Gone, TooManyRequests, Unavailable, error_from_answer, error_from_status
 
 Object = dict[str, Any]
@@ -36,18 +36,16 @@ class ApiClient:
     """One identity at the API server; an async context manager.
 
     Args:
-        server: https URL.
-        ca_file, cert_file, key_file: Whom we trust and who we are.
+        configuration: Where the server is and who we are.
     """
 
-    def __init__(self, server: str, ca_file: str, cert_file: str, key_file: str) -> None:
-        self._server = server.rstrip("/")
-        self._context = ssl.create_default_context(cafile=ca_file)
-        self._context.load_cert_chain(cert_file, key_file)
+    def __init__(self, configuration: Configuration) -> None:
+        self._server = configuration.server.rstrip("/")
+        self._context = configuration.ssl_context()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ApiClient:
-        connector = aiohttp.TCPConnector(ssl=self._context, limit=0, keepalive_timeout=60)
+        connector = aiohttp.TCPConnector(ssl=self._context or True, limit=0, keepalive_timeout=60)
         self._session = aiohttp.ClientSession(
             connector=connector, headers={"User-Agent": "gastown-process-node", "Accept": "application/json"}
         )

@@ -257,7 +257,9 @@ class ContainerRunner:
                     await asyncio.sleep(float(hook["sleep"].get("seconds") or 0))
                     return True
                 if "httpGet" in hook:
-                    return await run_http_hook(hook["httpGet"], pod_address(*_names(pod)), _ports(container.spec), inside)
+                    return await run_http_hook(
+                        hook["httpGet"], pod_address(pod["spec"]["nodeName"], *_names(pod)), _ports(container.spec), inside
+                    )
                 result = await run_inside(inside, (hook.get("exec") or {}).get("command") or [], timeout_seconds)
                 return result is not None and result.code == 0
         except (TimeoutError, OSError, ValueError):
@@ -266,7 +268,7 @@ class ContainerRunner:
     def _start_probes(self, pod: Mapping[str, Any], container: Container) -> None:
         inside = self._inside[container.name]
         probers = {
-            name: Prober(container.spec[name], pod_address(*_names(pod)), _ports(container.spec), inside)
+            name: Prober(container.spec[name], pod_address(pod["spec"]["nodeName"], *_names(pod)), _ports(container.spec), inside)
             for name in ("startupProbe", "readinessProbe", "livenessProbe")
             if name in container.spec
         }

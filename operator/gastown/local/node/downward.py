@@ -44,7 +44,7 @@ def field_value(pod: Mapping[str, Any], path: str) -> str:
     if path in ("spec.nodeName", "spec.serviceAccountName"):
         return str(spec.get(path.removeprefix("spec."), ""))
     if path in ("status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs"):
-        return pod_address(metadata["namespace"], metadata["name"])
+        return pod_address(spec["nodeName"], metadata["namespace"], metadata["name"])
     raise UnknownField(f"fieldRef {path!r} is not supported")
 
 

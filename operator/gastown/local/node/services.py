@@ -50,7 +50,7 @@ class ServiceDirectory:
     def hosts_file(self, pod: Mapping[str, Any]) -> str:
         """Content of /etc/hosts for a pod: itself, its aliases, every Service under its usual names."""
         metadata, spec = pod["metadata"], pod["spec"]
-        own = pod_address(metadata["namespace"], metadata["name"])
+        own = pod_address(spec["nodeName"], metadata["namespace"], metadata["name"])
         names = [spec.get("hostname") or metadata["name"]]
         if spec.get("subdomain"):
             names.insert(0, f"{names[0]}.{spec['subdomain']}.{metadata['namespace']}.svc.cluster.local")
@@ -73,7 +73,7 @@ class ServiceDirectory:
         ]
         # The newest that is not on its way out: in a roll-out the old pod goes.
         found.sort(key=lambda pod: ("deletionTimestamp" not in pod["metadata"], pod["metadata"].get("creationTimestamp", "")))
-        return pod_address(namespace, found[-1]["metadata"]["name"]) if found else _NOBODY
+        return pod_address(found[-1]["spec"]["nodeName"], namespace, found[-1]["metadata"]["name"]) if found else _NOBODY
 
 
 def _key(service: Mapping[str, Any]) -> tuple[str, str]:

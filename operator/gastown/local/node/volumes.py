@@ -88,7 +88,7 @@ class PodVolumes:
             generated = kinds[name] in _GENERATED
             sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment)
             source = _sub_path(self._paths[name], sub_path, create=not generated, volume=name) if sub_path else self._paths[name]
-            target = os.path.normpath(mount["mountPath"])
+            target = "/" + os.path.normpath(mount["mountPath"]).lstrip("/")  # two slashes would survive, and mean the root as well
             if target == "/":
                 raise VolumeProblem(f'volumeMount "{name}" would replace the root directory')
             result.append(Bind(target, str(source), bool(mount.get("readOnly")) or generated))
