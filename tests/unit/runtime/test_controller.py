@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from gastown.runtime.feed import Pulse
 from gastown.runtime.metrics import Registry
 from gastown.runtime.store import Store
 from support.becoming import becomes
-from support.scripted_server import ScriptedServer, answer, failure
+from support.scripted_server import Request, Scripted, ScriptedServer, answer, failure
 
 A: Key = ("town", "gp-a")
 B: Key = ("town", "gp-b")
@@ -251,15 +252,21 @@ def test_a_decision_beyond_its_deadline_is_given_up_and_taken_again(server: Scri
 
 
 def test_a_decision_under_way_is_ended_before_the_controller_is(server: ScriptedServer) -> None:
-    """Two writes: the controller is told to stop between them, and both are made."""
+    """Two writes: the controller is told to stop while the first is under way, and both are made."""
+    answered = threading.Event()
+
+    def first(_: Request) -> Scripted:
+        answered.wait(5)
+        return WRITTEN
 
     async def act(it: Loop) -> None:
         it.controller.enqueue(A)
         await becomes(lambda: bool(server.requests))
+        asyncio.get_running_loop().call_later(0.05, answered.set)  # the controller is told to stop before that
 
     bead = Bead(metadata=ObjectMeta(name="gp-a", namespace="town", resourceVersion="7", uid="u"))
     second = answer(200, {"metadata": {"name": "gp-a", "namespace": "town", "resourceVersion": "9"}})
-    server.then(WRITTEN, second)
+    server.then(first, second)
     looping(server, lambda _key, _before: [PatchSpec(bead, {"state": "closed"}), SetStatus(bead, {"phase": "Closed"})], act)
     assert len(server.requests) == 2
 

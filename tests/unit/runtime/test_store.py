@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -47,6 +48,13 @@ def test_a_deleted_object_is_not_brought_back_by_the_late_answer_to_a_write() ->
     store.remove(TOWN, "gp-1", "3")
     assert store.put(bead("gp-1", 2, "toast")) is None
     assert store.put(bead("gp-1", 4)) is not None
+
+
+def test_a_late_deletion_does_not_touch_the_next_object_of_that_name() -> None:
+    store = bead_store()
+    store.put(bead("gp-1", 5))
+    assert store.remove(TOWN, "gp-1", "4") is None
+    assert len(store) == 1
 
 
 def test_a_list_removes_ghosts_and_says_so() -> None:
@@ -249,3 +257,5 @@ class StoreLaws(RuleBasedStateMachine):
 
 
 TestStoreLaws = StoreLaws.TestCase
+# With the default of 100 a deletion heard late, after the next object of that name, is missed one time in two.
+TestStoreLaws.settings = settings(max_examples=300, stateful_step_count=40)
