@@ -105,6 +105,12 @@ def test_without_values_nothing_of_the_node_is_mounted_and_sessions_use_the_serv
             assert environment(container)["GASTOWN_REPO_URL"] == f"http://repo.{SYSTEM}.svc:8080"
 
 
+def test_a_namespace_that_exists_is_left_to_its_owner() -> None:
+    objects = render(ADDRESS, "towns[0].name=town", "towns[1].name=village", "towns[1].createNamespace=false")
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Namespace"] == ["town"]
+    assert {item["metadata"]["namespace"] for item in objects if item["kind"] == "Role"} == {"town", "village"}
+
+
 def test_an_address_of_a_pod_is_known_before_it_is_used_in_a_later_variable() -> None:
     for spec in pod_specs(render(ADDRESS)).values():
         for container in spec["containers"]:

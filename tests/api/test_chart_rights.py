@@ -308,14 +308,15 @@ def test_operator_and_people_are_not_bound_by_the_rules_for_agents(operator: Cli
     [
         ({"assignee": FURIOSA}, "gp-new", "leave assignee out"),
         ({"state": "closed"}, "gp-new", "is open or deferred"),
-        ({"createdBy": NUX}, "gp-new", f"creates is {FURIOSA}"),
+        ({"createdBy": NUX}, "gp-new", f"set spec.createdBy to {FURIOSA}"),
+        ({"createdBy": None}, "gp-new", f"set spec.createdBy to {FURIOSA}"),
         ({}, "gp-new.1.2.3.4", "at most three levels deep"),
     ],
-    ids=["bound", "closed", "by another", "too deep"],
+    ids=["bound", "closed", "by another", "by nobody", "too deep"],
 )
 def test_a_bead_that_an_agent_may_not_create_is_refused(furiosa: Client, spec: dict[str, Any], name: str, says: str) -> None:
     with refused(says):
-        furiosa.create(BEAD, manifest(BEAD, TOWN_NAMESPACE, name, **spec))
+        furiosa.create(BEAD, manifest(BEAD, TOWN_NAMESPACE, name, **{"createdBy": FURIOSA, **spec}))
 
 
 def test_an_agent_creates_beads_for_what_it_found(furiosa: Client, bead_name: str) -> None:
