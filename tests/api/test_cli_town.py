@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +133,10 @@ def test_a_convoy_is_shown_bead_by_bead(town: Town) -> None:
     )  # fmt: skip
 
 
-def watching(town: Town, *flags: str) -> subprocess.Popen[str]:
+def watching(town: Town, *flags: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-u", "-m", "gastown.cli.gt.main", "convoy", "status", "diamond", "--watch", *flags]
     environment = {"HOME": str(town.ada.folder), "PATH": "/usr/bin:/bin", **town.ada.variables}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, env=environment, stdout=stdout, stderr=subprocess.STDOUT, text=True)
 
 
 def line_of(process: subprocess.Popen[str]) -> str:
@@ -167,6 +174,36 @@ def test_a_followed_convoy_as_json_is_a_line_per_change(town: Town) -> None:
         client.delete(CONVOY, town.namespace, "diamond")
     rest, _ = process.communicate(timeout=30)
     assert (process.returncode, "error: convoy diamond: was deleted" in rest) == (1, True)
+
+
+def test_on_a_terminal_the_table_is_drawn_over_itself_and_no_line_is_too_wide(town: Town) -> None:
+    town.make(CONVOY, "diamond", {"templates": [{"name": "top", "title": "x"}]})
+    town.status(CONVOY, "diamond", phase="Running", progress="0/1")
+    town.member("gp-a", "top", "Ready", title="A title much longer than the terminal is wide " * 3)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
+    process = watching(town, stdout=theirs)
+    os.close(theirs)
+    written = ""
+
+    def shows(word: str) -> bool:
+        nonlocal written
+        if select.select([ours], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):  # the terminal is closed at the end
+                written += os.read(ours, 65536).decode()
+        return word in written
+
+    eventually(lambda: shows("Ready"), 30)
+    town.status(BEAD, "gp-a", phase="Working")
+    eventually(lambda: shows("Working"), 30)
+    town.status(CONVOY, "diamond", phase="Landed", progress="1/1")
+    assert process.wait(timeout=30) == 0
+    eventually(lambda: shows("Landed"))
+    os.close(ours)
+    assert "\x1b[3F\x1b[J" in written
+    assert "\x1b[36mWorking\x1b[0m" in written
+    plain = re.sub(r"\x1b\[[0-9]*[A-Za-z]", "", written)
+    assert max(len(line) for line in plain.splitlines()) <= 60
 
 
 def test_following_a_convoy_that_is_not_there_is_not_found(town: Town) -> None:

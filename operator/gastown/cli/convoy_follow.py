@@ -17,7 +17,7 @@ from gastown.api.codec import from_dict
 from gastown.api.convoy import PHASE_CANCELLED, PHASE_FAILED, PHASE_LANDED
 from gastown.api.kinds import BEAD, CONVOY, MERGE_REQUEST, Kind
 from gastown.cli import errors, output
-from gastown.cli.convoy_view import HEADINGS, Seen, changes, heading, rows
+from gastown.cli.convoy_view import HEADINGS, Seen, changes, fitting, heading, rows
 from gastown.cli.errors import CommandError
 from gastown.cli.place import Place
 from gastown.kube.aio import Client
@@ -179,7 +179,10 @@ class _Screen:
     def show(self, seen: Seen) -> None:
         table, head = rows(seen), heading(seen.convoy)
         if sys.stdout.isatty():
-            text = head + output.table(HEADINGS, table, width=output.terminal_width(), color=output.has_color())
+            width, height = output.terminal_size()
+            shown, hidden = fitting(table, height - head.count("\n") - 3)
+            text = head + output.table(HEADINGS, shown, width=width, color=output.has_color())
+            text += f"... and {hidden} more\n" if hidden else ""
             erase = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
             print(erase + text, end="", flush=True)
             self._drawn = text.count("\n")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gastown.api import labels
 from gastown.api.bead import BLOCKING_TYPES, PHASE_BLOCKED, PHASE_READY, PHASE_SUBMITTED, Bead
 from gastown.api.conditions import PROGRESSING, READY, find_condition
-from gastown.api.convoy import Convoy
+from gastown.api.convoy import PHASE_LANDED, Convoy
 from gastown.api.merge_request import MergeRequest
 from gastown.cli.beads import why
 from gastown.decide.graph import layers
@@ -42,7 +42,7 @@ def heading(convoy: Convoy) -> str:
     status = convoy.status
     title = f"  {plain(convoy.spec.title)}" if convoy.spec.title else ""
     lines = [f"convoy {convoy.metadata.name}: {status.phase or 'not seen yet'} {status.progress}".rstrip() + title]
-    for type_ in (READY, PROGRESSING):
+    for type_ in (READY, PROGRESSING) if status.phase != PHASE_LANDED else ():
         condition = find_condition(status.conditions, type_)
         if condition is not None and condition.status == "False":
             lines.append(f"  {condition.reason}: {plain(condition.message)}")
@@ -55,6 +55,18 @@ def rows(seen: Seen) -> list[tuple[str, ...]]:
     waves = _waves(seen, members)
     found = [_row(seen, name, waves.get(name, 0)) for name in members]
     return [row for _, row in sorted(zip((_order(seen, name, waves) for name in members), found, strict=True))]
+
+
+def fitting(table: Sequence[tuple[str, ...]], height: int) -> tuple[list[tuple[str, ...]], int]:
+    """The rows that a screen has room for, and how many it has not: what is done goes first, then what comes last."""
+    shown = list(table)
+    for row in table:
+        if len(shown) <= height:
+            break
+        if row[3] in (PHASE_LANDED, "Closed"):
+            shown.remove(row)
+    shown = shown[: max(1, height)]
+    return shown, len(table) - len(shown)
 
 
 def changes(before: Sequence[tuple[str, ...]], after: Sequence[tuple[str, ...]]) -> list[str]:

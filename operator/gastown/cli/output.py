@@ -78,12 +78,16 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, empty
 
 def terminal_width() -> int:
     """Columns of the terminal; 0 when the output goes elsewhere."""
-    if not sys.stdout.isatty():
-        return 0
+    return terminal_size()[0] if sys.stdout.isatty() else 0
+
+
+def terminal_size() -> tuple[int, int]:
+    """Columns and lines of the terminal; 80 and 24 where it does not know them itself."""
     try:
-        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):
-        return 80
+        size = os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return 80, 24
+    return size.columns or 80, size.lines or 24
 
 
 def has_color() -> bool:

@@ -10,7 +10,7 @@ from gastown.api.convoy import Convoy, ConvoySpec, ConvoyStatus
 from gastown.api.merge_request import MergeRequest, MergeRequestStatus
 from gastown.api.meta import Condition, ObjectMeta
 from gastown.cli import output
-from gastown.cli.convoy_view import HEADINGS, Seen, changes, heading, rows
+from gastown.cli.convoy_view import HEADINGS, Seen, changes, fitting, heading, rows
 
 
 def member(name: str, local: str, phase: str, *needs: str, assignee: str = "", **status: Any) -> Bead:
@@ -60,6 +60,16 @@ def test_only_what_moved_is_told() -> None:
     assert changes(after, after) == []
 
 
+def test_a_screen_too_small_shows_what_is_not_done_and_counts_the_rest() -> None:
+    seen = diamond(
+        member("gp-a", "a", "Landed"), member("gp-b", "b", "Working"), member("gp-c", "c", "Ready"), member("gp-d", "d", "Ready")
+    )
+    table = rows(seen)
+    assert fitting(table, 4) == (table, 0)
+    shown, hidden = fitting(table, 2)
+    assert ([row[1] for row in shown], hidden) == (["gp-b", "gp-c"], 2)
+
+
 def test_the_heading_says_why_a_convoy_does_not_move() -> None:
     stuck = Condition(type="Progressing", status="False", reason="MembersWaiting", message="1 of 4 waits for gp-zz9")
     convoy = Convoy(
@@ -68,3 +78,9 @@ def test_the_heading_says_why_a_convoy_does_not_move() -> None:
         status=ConvoyStatus(phase="Running", progress="3/4", conditions=[stuck]),
     )
     assert heading(convoy) == "convoy diamond: Running 3/4  A \\x1b[31mdiamond\n  MembersWaiting: 1 of 4 waits for gp-zz9\n"
+
+
+def test_the_heading_of_a_landed_convoy_needs_no_reason() -> None:
+    done = Condition(type="Progressing", status="False", reason="AllDone", message="4 of 4 done")
+    status = ConvoyStatus(phase="Landed", progress="4/4", conditions=[done])
+    assert heading(Convoy(metadata=ObjectMeta(name="diamond"), status=status)) == "convoy diamond: Landed 4/4\n"
