@@ -177,7 +177,7 @@ def test_a_followed_convoy_as_json_is_a_line_per_change(town: Town) -> None:
 
 
 def test_on_a_terminal_the_table_is_drawn_over_itself_and_no_line_is_too_wide(town: Town) -> None:
-    town.make(CONVOY, "diamond", {"templates": [{"name": "top", "title": "x"}]})
+    town.make(CONVOY, "diamond", {"title": "A long title " * 9, "templates": [{"name": "top", "title": "x"}]})
     town.status(CONVOY, "diamond", phase="Running", progress="0/1")
     town.member("gp-a", "top", "Ready", title="A title much longer than the terminal is wide " * 3)
     ours, theirs = pty.openpty()

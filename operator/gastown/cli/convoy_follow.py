@@ -181,7 +181,10 @@ class _Screen:
         if sys.stdout.isatty():
             width, height = output.terminal_size()
             shown, hidden = fitting(table, height - head.count("\n") - 3)
-            text = head + output.table(HEADINGS, shown, width=width, color=output.has_color())
+            # A line that the terminal wraps would be counted as one and erased as half.
+            text = "".join(f"{output.clipped(line, width)}\n" for line in head.splitlines()) + output.table(
+                HEADINGS, shown, width=width, color=output.has_color()
+            )
             text += f"... and {hidden} more\n" if hidden else ""
             erase = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
             print(erase + text, end="", flush=True)

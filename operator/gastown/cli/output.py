@@ -121,11 +121,17 @@ def _line(cells: Sequence[str], widths: Sequence[int], *, color: bool) -> str:
     return _GAP.join(padded).rstrip()
 
 
+def clipped(text: str, width: int) -> str:
+    """The text in at most so many columns."""
+    if _columns_of(text) <= width:
+        return text
+    while text and _columns_of(text) >= width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
 def _fitted(cell: str, width: int, *, color: bool) -> str:
-    if _columns_of(cell) > width:
-        while cell and _columns_of(cell) >= width:
-            cell = cell[:-1]
-        cell = cell.rstrip() + "…"
+    cell = clipped(cell, width)
     return painted(cell, color=color) + " " * (width - _columns_of(cell))
 
 

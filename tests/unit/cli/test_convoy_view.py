@@ -61,10 +61,8 @@ def test_only_what_moved_is_told() -> None:
 
 
 def test_a_screen_too_small_shows_what_is_not_done_and_counts_the_rest() -> None:
-    seen = diamond(
-        member("gp-a", "a", "Landed"), member("gp-b", "b", "Working"), member("gp-c", "c", "Ready"), member("gp-d", "d", "Ready")
-    )
-    table = rows(seen)
+    phases = {"gp-a": "Landed", "gp-b": "Working", "gp-c": "Ready", "gp-d": "Ready"}
+    table = rows(diamond(*(member(name, name, phase) for name, phase in phases.items())))
     assert fitting(table, 4) == (table, 0)
     shown, hidden = fitting(table, 2)
     assert ([row[1] for row in shown], hidden) == (["gp-b", "gp-c"], 2)
