@@ -296,32 +296,41 @@ def test_a_bead_held_by_another_is_not_bound(server: Configuration, namespace: s
     with_bench(server, act)
 
 
-def test_a_binding_whose_answer_was_lost_counts_until_the_watch_tells(proxy: Proxy, namespace: str) -> None:
+def test_a_binding_whose_answer_was_lost_counts_as_made_until_the_watch_tells(proxy: Proxy, namespace: str) -> None:
     async def act(it: Bench) -> None:
         await it.make(namespace, "gp-1")
         seen = await it.see(namespace, "gp-1")
         proxy.lose_answers = 1
-        # The client sends it again, and the second answer is a conflict with the first: lost, as far as this decision can know.
-        outcome = await it.do(Bind(seen, "toast"))
-        assert outcome.stale
+        with pytest.raises(Unavailable):
+            await it.do(Bind(seen, "toast"))
+        assert it.beads.is_assumed(namespace, "gp-1")
+        assert len(it.beads.by("assignee", "toast")) == 1
         assert (await it.see(namespace, "gp-1")).spec.assignee == "toast"
+        assert not it.beads.is_assumed(namespace, "gp-1")
 
     with_bench(proxy.configuration, act)
 
 
-def test_a_binding_without_any_answer_stays_assumed_until_it_expires(proxy: Proxy, namespace: str) -> None:
+def test_a_binding_that_nothing_confirms_is_given_up_after_a_while(proxy: Proxy, namespace: str) -> None:
     async def act(it: Bench) -> None:
         await it.make(namespace, "gp-1")
         seen = await it.see(namespace, "gp-1")
-        proxy.lose_answers = 99
+        proxy.lose_answers = 1
         with pytest.raises(Unavailable):
             await it.do(Bind(seen, "toast"))
-        assert len(it.beads.by("assignee", "toast")) == 1
         it.clock.now += ASSUME_SECONDS
         it.beads.expire(it.clock.now)
         assert it.beads.by("assignee", "toast") == []
 
     with_bench(proxy.configuration, act)
+
+
+def test_a_namespace_that_is_missing_is_told(server: Configuration, namespace: str) -> None:
+    async def act(it: Bench) -> None:
+        owner = await it.make(namespace, "gp-1")
+        assert 'namespaces "nowhere" not found' in (await it.do(Create(lease("nowhere", "toast", owner)))).problem
+
+    with_bench(server, act)
 
 
 def test_a_server_that_is_away_is_an_error_to_come_back_for(proxy: Proxy, namespace: str) -> None:

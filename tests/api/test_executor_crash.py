@@ -10,7 +10,6 @@ import pytest
 from gastown.actions import Action, Bind, Create, Emit, PatchSpec, SetStatus
 from gastown.api.bead import Bead
 from gastown.api.kinds import BEAD, LEASE, Kind
-from gastown.kube import paths
 from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration
 from support.cluster import Cluster
@@ -29,13 +28,13 @@ class DoomedClient(Client):
     writes_left = 0
     answers_too = False
 
-    async def _call(self, verb: str, kind: Kind, method: str, path: str, body: Any = None, content_type: str = paths.JSON) -> bytes:
+    async def _call(self, verb: str, kind: Kind, method: str, *rest: Any, **more: Any) -> bytes:
         if method == "GET":
-            return await super()._call(verb, kind, method, path, body, content_type)
+            return await super()._call(verb, kind, method, *rest, **more)
         self.writes_left -= 1
         if self.writes_left < 0 and not self.answers_too:
             raise Killed
-        answer = await super()._call(verb, kind, method, path, body, content_type)
+        answer = await super()._call(verb, kind, method, *rest, **more)
         if self.writes_left < 0:
             raise Killed
         return answer

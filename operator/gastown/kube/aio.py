@@ -109,21 +109,34 @@ class Client:
         body = to_dict(value)
         where = namespace or body.get("metadata", {}).get("namespace", "")
         path = paths.item(kind, where, name, subresource) if subresource else paths.collection(kind, where)
-        return await self._object("create", kind, "POST", path, body, raw=raw)
+        return await self._object("create", kind, "POST", path, body, raw=raw, repeatable=False)
 
     async def merge_patch(
-        self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str = "", raw: bool = False
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        subresource: str = "",
+        repeatable: bool = True,
+        raw: bool = False,
     ) -> Any:
-        """JSON merge patch; put metadata.resourceVersion into it to make it conditional (then a loser gets Conflict)."""
+        """JSON merge patch; put metadata.resourceVersion into it to make it conditional (then a loser gets Conflict).
+
+        Args:
+            repeatable: False raises Unavailable instead of sending a patch again that may have happened: the second answer would be
+                Conflict, also when it was the first that made it.
+        """
         path = paths.item(kind, namespace, name, subresource)
-        return await self._object("patch", kind, "PATCH", path, patch, paths.MERGE_PATCH, raw=raw)
+        return await self._object("patch", kind, "PATCH", path, patch, paths.MERGE_PATCH, raw=raw, repeatable=repeatable)
 
     async def json_patch(
         self, kind: Kind, namespace: str, name: str, patch: Sequence[Mapping[str, Any]], *, subresource: str = "", raw: bool = False
     ) -> Any:
         """JSON patch; a `test` that does not hold raises Invalid. Not repeated when the first attempt may have happened."""
         path = paths.item(kind, namespace, name, subresource)
-        return await self._object("patch", kind, "PATCH", path, patch, paths.JSON_PATCH, raw=raw)
+        return await self._object("patch", kind, "PATCH", path, patch, paths.JSON_PATCH, raw=raw, repeatable=False)
 
     async def apply(self, kind: Kind, value: Any, *, manager: str, subresource: str = "", force: bool = True, raw: bool = False) -> Any:
         """Server-side apply of exactly the fields in `value`."""
@@ -184,9 +197,19 @@ class Client:
             raise Unavailable(0, "NoAnswer", message, "watch", path, may_have_happened=True) from error
 
     async def _object(
-        self, verb: str, kind: Kind, method: str, path: str, body: Any = None, content_type: str = paths.JSON, *, raw: bool
+        self,
+        verb: str,
+        kind: Kind,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = paths.JSON,
+        *,
+        raw: bool,
+        repeatable: bool = True,
     ) -> Any:
-        return decode_answer(kind, await self._call(verb, kind, method, path, body, content_type), verb, path, raw=raw)
+        data = await self._call(verb, kind, method, path, body, content_type, repeatable=repeatable)
+        return decode_answer(kind, data, verb, path, raw=raw)
 
     async def _pages(self, kind: Kind, root: str, selectors: Mapping[str, str], limit: int | None, *, raw: bool) -> Listing:
         items: list[Any] = []
@@ -200,9 +223,18 @@ class Client:
                 return Listing(items, page.metadata.resourceVersion, listing.undecodable)
             await asyncio.sleep(0)  # decoding 500 objects takes 2 ms; heartbeats and probes go first
 
-    async def _call(self, verb: str, kind: Kind, method: str, path: str, body: Any = None, content_type: str = paths.JSON) -> bytes:
+    async def _call(
+        self,
+        verb: str,
+        kind: Kind,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = paths.JSON,
+        *,
+        repeatable: bool = True,
+    ) -> bytes:
         payload = None if body is None else msgspec.json.encode(body)
-        repeatable = method in ("GET", "DELETE") or content_type in (paths.MERGE_PATCH, paths.APPLY_PATCH)
         deadline = time.monotonic() + self._deadline_seconds
         attempt, renewed = 0, False
         while True:

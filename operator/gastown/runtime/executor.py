@@ -146,7 +146,8 @@ class Executor:
         except ApiError as error:
             if error.advice is Advice.WAIT:
                 raise
-            if error.advice is Advice.LOOK_AGAIN:
+            # A create that is not found lacks its namespace: no news will come of that, so it is told.
+            if error.advice is Advice.LOOK_AGAIN and not (isinstance(error, NotFound) and isinstance(action, Create | Apply)):
                 return Result.STALE
             decision.problem = str(error)
             return Result.REFUSED
@@ -270,7 +271,7 @@ class Executor:
         patch = {"spec": {"assignee": action.assignee}}
         # The version was seen with an empty assignee, so being conditional on it is being conditional on that.
         with self._assumed(kind, dataclasses.replace(seen, spec=dataclasses.replace(seen.spec, assignee=action.assignee))):
-            return await self._patch_seen(kind, seen, patch, decision, priority=Priority.BINDING, verb="bind", reason=action.reason)
+            return await self._patch_seen(kind, seen, patch, decision, is_binding=True, reason=action.reason)
 
     async def _patch_seen(
         self,
@@ -281,18 +282,19 @@ class Executor:
         *,
         reason: str,
         subresource: str = "",
-        priority: Priority = Priority.STATUS,
-        verb: str = "",
+        is_binding: bool = False,
     ) -> Result:
         if self._writer.is_overtaken(kind, seen):
             return Result.STALE
         key, version = _key(seen), seen.metadata.resourceVersion
         body = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": version}}
         decision.answers[kind, key] = await self._writer.send(
-            lambda: self._client.merge_patch(kind, *key, body, subresource=subresource),
-            priority=priority,
+            # A binding that was sent twice and answered "conflict" may be our own: then nobody would know for the length of a watch
+            # latency that the agent is taken. Without an answer it stays assumed instead.
+            lambda: self._client.merge_patch(kind, *key, body, subresource=subresource, repeatable=not is_binding),
+            priority=Priority.BINDING if is_binding else Priority.STATUS,
             kind=kind,
-            verb=verb or f"patch_{subresource}".rstrip("_"),
+            verb="bind" if is_binding else f"patch_{subresource}".rstrip("_"),
             key=key,
             reason=reason,
             version=version,

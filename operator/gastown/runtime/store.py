@@ -185,7 +185,7 @@ class Store(Generic[T]):
         if before is after:
             return None
         for name, function in self._functions.items():
-            self._reindex(self._indices[name], key, _values(function, before), _values(function, after))
+            self._reindex(self._indices[name], key, self._values(function, before), self._values(function, after))
         type_: Literal["added", "modified", "deleted"] = "added" if before is None else "deleted" if after is None else "modified"
         change = Change(type_, key, before, after)
         for listener in self._listeners:
@@ -202,6 +202,15 @@ class Store(Generic[T]):
                 del index[value]
         for value in new - old:
             index.setdefault(value, set()).add(key)
+
+    def _values(self, function: IndexFunction[T], value: T | None) -> frozenset[str]:
+        if value is None:
+            return frozenset()
+        try:
+            return frozenset(function(value))
+        except Exception as error:  # noqa: BLE001 - as above; it is found by its name still
+            say(logger, logging.ERROR, "index_failed", exc_info=error, kind=self.kind.name, name=value.metadata.name)
+            return frozenset()
 
     def _visible(self, key: Key) -> T | None:
         assumption = self._assumed.get(key)
@@ -222,7 +231,3 @@ def _key(value: KubernetesObject) -> Key:
 
 def _version(value: KubernetesObject) -> int:
     return int(value.metadata.resourceVersion or 0)
-
-
-def _values(function: IndexFunction[T], value: T | None) -> frozenset[str]:
-    return frozenset(function(value)) if value is not None else frozenset()

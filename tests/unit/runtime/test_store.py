@@ -134,6 +134,12 @@ def test_a_listener_that_fails_does_not_keep_the_change_from_the_others() -> Non
     assert [change.type for change in heard] == ["added"]
 
 
+def test_an_index_that_fails_on_one_object_does_not_hide_it() -> None:
+    store: Store[Bead] = Store(BEAD, {"broken": lambda item: [item.metadata.labels["missing"]]})
+    store.put(bead("gp-1", 1))
+    assert store.find(TOWN, "gp-1") == bead("gp-1", 1)
+
+
 NAMES = st.sampled_from(["gp-1", "gp-2", "gp-3"])
 AGENTS = st.sampled_from(["", "toast", "nux"])
 
