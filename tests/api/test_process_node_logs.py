@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 
@@ -86,6 +88,28 @@ def test_exec_carries_output_errors_input_and_exit_code(node: ProcessNode, space
     echoed = node.cluster.kubectl("exec", "-i", "-n", space, "open", "--", "cat", stdin="to and fro\n" * 10_000)
     assert echoed.stdout == "to and fro\n" * 10_000
     assert node.cluster.kubectl("exec", "-n", space, "open", "--", "no-such-program", check=False).returncode != 0
+
+
+def test_exec_with_a_terminal_is_interactive(node: ProcessNode, space: str) -> None:
+    node.run(space, "shell", FOREVER, wait="Running")
+    kubectl = [str(node.cluster.programs.kubectl), f"--kubeconfig={node.cluster.kubeconfig}"]
+    master, slave = os.openpty()
+    process = subprocess.Popen([*kubectl, "exec", "-it", "-n", space, "shell", "--", "sh"], stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    os.write(master, b"test -t 0 && test -t 1 && echo is a$((0))terminal; hostname; exit 5\n")
+    output = b""
+    while chunk := _read_terminal(master):
+        output += chunk
+    assert process.wait(timeout=20) == 5
+    assert b"is a0terminal" in output
+    os.close(master)
+
+
+def _read_terminal(master: int) -> bytes:
+    try:
+        return os.read(master, 65_536)
+    except OSError:  # its last user is gone
+        return b""
 
 
 def test_exec_stays_inside_the_sandbox(node: ProcessNode, space: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import uuid
 
 import pytest
 
 from support.eventually import eventually
-from support.process_node import FOREVER, ProcessNode, container_status
+from support.process_node import FOREVER, ProcessNode, condition, container_status
 
 pytestmark = pytest.mark.cluster
 
@@ -140,3 +143,23 @@ def test_a_new_pod_of_the_same_name_waits_for_the_old_one_to_end(node: ProcessNo
     node.run(space, "named", wait="Running", container=container, terminationGracePeriodSeconds=1)
     eventually(lambda: "listening" in node.logs(space, "named"))
     assert container_status(node.pod(space, "named"))["restartCount"] == 0
+
+
+def test_what_others_say_of_a_node_that_was_silent_is_taken_back(node: ProcessNode, space: str) -> None:
+    node.run(space, "awake", FOREVER, wait="Running")
+    eventually(lambda: condition(node.pod(space, "awake"), "Ready")["status"] == "True")
+    # As the node controller does when a laptop has slept for a minute.
+    for kind, name, where in (("node", node.name, ()), ("pod", "awake", ("-n", space))):
+        patch = json.dumps({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]}})
+        node.cluster.kubectl("patch", kind, name, *where, "--subresource=status", "-p", patch)
+    eventually(lambda: condition(node.pod(space, "awake"), "Ready")["status"] == "True", describe="the pod is ready again")
+    eventually(
+        lambda: condition(node.cluster.get("node", node.name, space), "Ready")["status"] == "True", describe="the node is ready again"
+    )
+
+
+def test_a_second_agent_keeps_off_the_state_of_the_first(node: ProcessNode) -> None:
+    command = [sys.executable, "-m", "gastown.local.node", "--config", str(node.cluster.directory.configuration / "node.json")]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    assert f"another node agent works on {node.state}" in second.stderr

@@ -110,7 +110,7 @@ def test_a_pod_is_told_its_own_facts(node: ProcessNode, space: str) -> None:
             "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}},
         },
     )
-    address = pod_address(space, "informed")
+    address = pod_address(node.name, space, "informed")
     lines = node.logs(space, "informed").splitlines()
     assert lines[0] == f"informed {space} red {address} {node.name} 64 informed"
     assert lines[1] == f"http://{address}:80/informed/$(NAME)/$(UNKNOWN) arg-of-informed"
@@ -289,12 +289,22 @@ def test_service_names_lead_to_the_pod_behind_them(node: ProcessNode, space: str
         }
     )
     node.cluster.apply(
-        pod_object(space, "caller", f"while ! grep -q {pod_address(space, 'server')} /etc/hosts; do sleep 0.1; done; grep repo /etc/hosts")
+        pod_object(
+            space,
+            "caller",
+            f"while ! grep -q {pod_address(node.name, space, 'server')} /etc/hosts; do sleep 0.1; done; grep repo /etc/hosts",
+        )
     )
     node.wait_phase(space, "caller", "Running")
     node.run(space, "server", FOREVER, wait="Running", labels={"app": "repo"}, terminationGracePeriodSeconds=1)
     node.wait_phase(space, "caller", "Succeeded")
     line = node.logs(space, "caller").split()
-    assert line == [pod_address(space, "server"), "repo", f"repo.{space}", f"repo.{space}.svc", f"repo.{space}.svc.cluster.local"]
+    assert line == [
+        pod_address(node.name, space, "server"),
+        "repo",
+        f"repo.{space}",
+        f"repo.{space}.svc",
+        f"repo.{space}.svc.cluster.local",
+    ]
     node.run(space, "late-caller", "echo $REPO_SERVICE_HOST:$REPO_SERVICE_PORT", wait="Succeeded")
-    assert node.logs(space, "late-caller") == f"{pod_address(space, 'server')}:8080\n"
+    assert node.logs(space, "late-caller") == f"{pod_address(node.name, space, 'server')}:8080\n"

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from gastown.local.node.agent import Agent
+from gastown.local.node.agent import Agent, AgentRuns
 from gastown.local.node.config import ConfigError, NodeConfig, read_config
 
 
@@ -23,7 +23,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    asyncio.run(_serve(config))
+    try:
+        asyncio.run(_serve(config))
+    except AgentRuns as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -13,10 +13,9 @@ _HOSTS_PER_BLOCK = 254
 def pod_address(node: str, namespace: str, name: str) -> str:
     """The address a pod's programs listen on, the same for every pod of that name on that node.
 
-    The node's name is part of it, so that several towns on one machine keep out of each other's way.
-
-    All of 127.0.0.0/8 is local on Linux without any set-up. Among 250 pods two share an address about once in 130 towns; they then
-    share ports as on hostNetwork, nothing worse.
+    The node's name is part of it, so that several towns on one machine keep out of each other's way. All of 127.0.0.0/8 is local on
+    Linux without any set-up. Among 250 pods two share an address about once in 130 towns; they then share ports as on hostNetwork,
+    nothing worse.
     """
     number = int.from_bytes(hashlib.sha256(f"{node}/{namespace}/{name}".encode()).digest()[:8])
     block, host = divmod(number % (_BLOCKS * _HOSTS_PER_BLOCK), _HOSTS_PER_BLOCK)

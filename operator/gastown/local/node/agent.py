@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from gastown.kube.configuration import Configuration
@@ -28,8 +30,13 @@ from gastown.local.node.state_directory import PodFiles, known_pods, memory_dire
 
 _HOSTS_DELAY_SECONDS = 0.2
 _TROUBLE_SECONDS = 5.0
+_LOCK_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
+
+
+class AgentRuns(Exception):
+    """Another agent has this state directory; end it first."""
 
 
 class Agent:
@@ -42,12 +49,14 @@ class Agent:
         self._context: NodeContext | None = None
         self._hosts_task: asyncio.Task[None] | None = None
         self._has_services = asyncio.Event()
+        self._told_addresses: dict[tuple[str, str], str] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then leave the pods running, or end them if so configured."""
         config = self._config
         config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         config.volumes_directory.mkdir(parents=True, exist_ok=True)
+        lock = _lock(config.state_directory)
         remove_tree(config.state_directory / "trash")
         sandbox = UNCONFINED if config.sandbox == "none" else await probe_sandbox(config.state_directory)
         async with AsyncExitStack() as stack:
@@ -62,6 +71,7 @@ class Agent:
             _log.info("node.registered node=%s sandbox=%s port=%d", config.node_name, sandbox, server.port)
             background = [
                 registration.keep_alive(),
+                registration.heal(),
                 self._mirror_pods(client),
                 self._service_mirror(client).run(),
                 Provisioner(storage, config.node_name, config.volumes_directory).run(),
@@ -70,6 +80,7 @@ class Agent:
         if config.stop_pods_on_exit:
             stopped = await asyncio.to_thread(stop_all_containers, config.state_directory)
             _log.info("node.containers_stopped count=%d", stopped)
+        lock.close()
 
     def find_worker(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of a pod by its name; the newest, should an older pod of that name still be ending."""
@@ -114,8 +125,8 @@ class Agent:
         present = {pod["metadata"]["uid"] for pod in pods}
         for uid in set(self._workers) - present:
             self._remove(uid)
-        for uid in set(known_pods(self._config.state_directory)) - present - set(self._workers):
-            await self._end_orphan(uid)
+        orphans = set(known_pods(self._config.state_directory)) - present - set(self._workers)
+        await asyncio.gather(*(self._end_orphan(uid) for uid in orphans))
         for pod in pods:
             self._add_or_update(pod)
 
@@ -173,6 +184,10 @@ class Agent:
 
     async def _refresh_hosts(self) -> None:
         await asyncio.sleep(_HOSTS_DELAY_SECONDS)  # many changes, one round of writing
+        addresses = self._get_context().services.addresses()
+        if addresses == self._told_addresses:
+            return
+        self._told_addresses = addresses
         for worker in list(self._workers.values()):
             with contextlib.suppress(OSError):
                 worker.refresh_hosts()
@@ -181,6 +196,22 @@ class Agent:
         if self._context is None:
             raise RuntimeError("the agent has not been started")
         return self._context
+
+
+def _lock(state_directory: Path) -> IO[str]:
+    """Two agents on one state directory would adopt, restart and delete each other's containers. The kernel frees it when we die."""
+    file = (state_directory / "lock").open("w", encoding="ascii")
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                raise AgentRuns(f"another node agent works on {state_directory}; end it, or choose another stateDirectory") from None
+            time.sleep(0.1)  # the one before us may be on its last steps
+        else:
+            return file
 
 
 def _identity(config: NodeConfig, certificate: str, key: str) -> Configuration:

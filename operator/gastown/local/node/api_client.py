@@ -23,6 +23,7 @@ Object = dict[str, Any]
 
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 _REQUEST_SECONDS = 30.0
+_CONNECTIONS = 16
 _WATCH_SECONDS = 540
 # Bookmarks come about once a minute; a stream silent for longer than two is taken for dead.
 _SILENCE_SECONDS = 150.0
@@ -43,17 +44,21 @@ class ApiClient:
         self._server = configuration.server.rstrip("/")
         self._context = configuration.ssl_context()
         self._session: aiohttp.ClientSession | None = None
+        self._streams: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ApiClient:
-        connector = aiohttp.TCPConnector(ssl=self._context or True, limit=0, keepalive_timeout=60)
-        self._session = aiohttp.ClientSession(
-            connector=connector, headers={"User-Agent": "gastown-process-node", "Accept": "application/json"}
-        )
+        headers = {"User-Agent": "gastown-process-node", "Accept": "application/json"}
+        # Few connections for requests: a burst of pods would otherwise open hundreds. Watches hold theirs for good, so they are apart.
+        requests = aiohttp.TCPConnector(ssl=self._context or True, limit=_CONNECTIONS, keepalive_timeout=60)
+        streams = aiohttp.TCPConnector(ssl=self._context or True, limit=0)
+        self._session = aiohttp.ClientSession(connector=requests, headers=headers)
+        self._streams = aiohttp.ClientSession(connector=streams, headers=headers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._streams):
+            if session is not None:
+                await session.close()
 
     async def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Object:
         """One request; waits and repeats while the server is away or asks to wait, for 30 s.
@@ -100,7 +105,7 @@ class ApiClient:
         try:
             timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
             headers = {"Content-Type": content_type}
-            async with self._open().request(method, self._server + path, data=data, headers=headers, timeout=timeout) as answer:
+            async with _open(self._session).request(method, self._server + path, data=data, headers=headers, timeout=timeout) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(0, "", str(error) or type(error).__name__, method.lower(), path, may_have_happened=True) from error
@@ -120,7 +125,7 @@ class ApiClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_SECONDS)
         rest = b""
         try:
-            async with self._open().get(f"{self._server}{path}?{query}", timeout=timeout) as answer:
+            async with _open(self._streams).get(f"{self._server}{path}?{query}", timeout=timeout) as answer:
                 if answer.status >= 400:
                     raise error_from_answer(answer.status, await answer.read(), "watch", path, answer.headers.get("Retry-After"))
                 # Lines are cut by hand: the stream's own readline gives up beyond 64 KiB, and a Pod may be larger.
@@ -134,10 +139,11 @@ class ApiClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(0, "", str(error) or type(error).__name__, "watch", path, may_have_happened=False) from error
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise RuntimeError("use the client as an async context manager")
-        return self._session
+
+def _open(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    if session is None:
+        raise RuntimeError("use the client as an async context manager")
+    return session
 
 
 @dataclass(frozen=True, slots=True)

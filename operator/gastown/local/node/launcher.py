@@ -22,6 +22,7 @@ _BOOTSTRAP = f"import sys; sys.path.insert(0, {_SOURCE_ROOT!r}); from gastown.lo
 # -S and -E: no site-packages, no PYTHON* variables; half the start time, and nothing of the user's gets in.
 _INTERPRETER = (getattr(sys, "_base_executable", "") or sys.executable, "-S", "-E", "-c", _BOOTSTRAP)
 _MAXIMUM_OUTPUT = 64 * 1024
+_START_SECONDS = 60.0
 
 
 async def start_shim(specification: Mapping[str, Any]) -> subprocess.Popen[bytes]:
@@ -32,7 +33,7 @@ async def start_shim(specification: Mapping[str, Any]) -> subprocess.Popen[bytes
     Returns:
         The shim; reap it with `poll()` after its end.
     Raises:
-        OSError: Not even the shim could be started (no process, no memory, no descriptor left).
+        OSError: Not even the shim could be started (no process, no memory, no descriptor left), or it hangs.
     """
     answer, answer_write = os.pipe()
     try:
@@ -43,7 +44,11 @@ async def start_shim(specification: Mapping[str, Any]) -> subprocess.Popen[bytes
     finally:
         os.close(answer_write)
     try:
-        await readable(answer)
+        async with asyncio.timeout(_START_SECONDS):
+            await readable(answer)
+    except TimeoutError:
+        await kill_and_reap(shim)
+        raise OSError(f"the sandbox was not made within {_START_SECONDS:g} s; does a mounted file system hang?") from None
     finally:
         os.close(answer)
     return shim
@@ -103,7 +108,11 @@ async def run_inside(container: RunningContainer, command: Sequence[str], timeou
 def spawn_inside(
     container: RunningContainer, command: Sequence[str], *, stdout: int, stderr: int, stdin: int | None = None, terminal: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a command inside a container, with these descriptors as its streams."""
+    """Start a command inside a container, with these descriptors as its streams.
+
+    Args:
+        terminal: `stdin` is the slave of a pseudo-terminal and becomes the command's controlling one.
+    """
     specification = {
         "process_id": container.init.process_id,
         "confined": container.confined,

@@ -67,6 +67,7 @@ class PodWorker:
     def update(self, pod: Mapping[str, Any]) -> None:
         """The API shows a newer version of the pod."""
         self.pod = self._volumes.pod = pod
+        self._writer.observe(pod)
         self._wake.set()
 
     def remove(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
@@ -10,9 +11,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gastown.kube.errors import AlreadyExists, ApiError, NotFound
-from gastown.local.node.api_client import STRATEGIC_MERGE, ApiClient
+from gastown.local.node.api_client import STRATEGIC_MERGE, ApiClient, Mirror, Object
 from gastown.local.node.run_files import current_boot_id
 from gastown.local.node.status import NODE_ADDRESS, timestamp
 
@@ -103,6 +105,24 @@ class Registration:
                     await self._write_status()
             except ApiError as error:
                 _log.warning("node.not_renewed node=%s error=%s", self._name, error)
+
+    async def heal(self) -> None:
+        """Follow our own Node, for ever: take back at once what others say of it when it was asleep or cut off for a while."""
+        selector = f"&fieldSelector={quote(f'metadata.name={self._name}', safe='')}"
+        await Mirror(self._client, "/api/v1/nodes", self._on_listed, self._on_event, selector).run()
+
+    async def _on_listed(self, nodes: list[Object]) -> None:
+        for node in nodes:
+            await self._on_event("MODIFIED", node)
+
+    async def _on_event(self, kind: str, node: Object) -> None:
+        conditions = node.get("status", {}).get("conditions") or []
+        is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+        if kind != "DELETED" and is_ready:
+            return
+        _log.info("node.healing node=%s event=%s", self._name, kind)
+        with contextlib.suppress(ApiError):
+            await self._register()
 
     async def _write_status(self) -> None:
         try:

@@ -88,6 +88,8 @@ def enter(specification: dict[str, Any]) -> NoReturn:
         if process_id == 0:
             calls.die_with_parent()
             _replace_descriptor(0, specification["stdin"])
+            if specification["terminal"]:
+                _take_terminal()
             _execute(specification)
     except OSError as error:
         os.write(2, f"{error}\n".encode())
@@ -104,6 +106,7 @@ def _become_container(specification: dict[str, Any], output: int, errors: int, f
         _replace_descriptor(0, -1)
         os.dup2(output, 1)
         os.dup2(errors, 2)
+        _volunteer_for_memory_shortage()
         if specification["confined"]:
             sandbox.build_and_enter_root(specification["plan"], specification["root"], specification["hostname"])
         _execute(specification)
@@ -113,6 +116,24 @@ def _become_container(specification: dict[str, Any], output: int, errors: int, f
         os.write(failure, text.encode(errors="replace")[:3000])
     finally:
         os._exit(START_ERROR_EXIT_CODE)
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _volunteer_for_memory_shortage() -> None:
+    """When memory runs out, a container goes before the API server or the user's desktop, as on a kubelet."""
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"500")
+        os.close(descriptor)
+    except OSError:
+        return
 
 
 def _replace_descriptor(target: int, source: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from gastown.kube.errors import ApiError, Conflict, NotFound
@@ -28,6 +29,7 @@ class StatusWriter:
         self._task: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._is_gone = False
+        self._version = 0
 
     def set(self, status: dict[str, Any]) -> None:
         """Have this status written soon, unless it is what was written last. The first one of an agent's life is always written."""
@@ -38,6 +40,20 @@ class StatusWriter:
             self._urgent.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write())
+
+    def observe(self, pod: Mapping[str, Any]) -> None:
+        """The API shows the pod: write again if somebody else changed its readiness.
+
+        The node controller does so for all pods of a node that was silent (asleep, cut off), and nobody else takes it back.
+        """
+        is_idle = self._task is None or self._task.done()
+        # Versions are compared as numbers: what was sent before our own last write is old news.
+        if self._written is None or not is_idle or int(pod["metadata"]["resourceVersion"]) <= self._version:
+            return
+        if _readiness(pod.get("status", {})) != _readiness(self._written):
+            self._written = None
+            if self._wanted is not None:
+                self.set(self._wanted)
 
     async def flush(self) -> None:
         """Return when the newest status has been written, or the pod is gone."""
@@ -63,7 +79,9 @@ class StatusWriter:
             wanted = self._wanted
             try:
                 # The uid makes it conditional: a new pod of the same name must not get this status.
-                await self._client.request("PATCH", self._path, {"metadata": {"uid": self._uid}, "status": wanted}, STRATEGIC_MERGE)
+                body = {"metadata": {"uid": self._uid}, "status": wanted}
+                answer = await self._client.request("PATCH", self._path, body, STRATEGIC_MERGE)
+                self._version = int(answer["metadata"]["resourceVersion"])
                 self._written = wanted
                 wait = 0.1
             except (NotFound, Conflict):
@@ -80,5 +98,5 @@ def _is_urgent(before: dict[str, Any] | None, status: dict[str, Any]) -> bool:
     return before["phase"] != status["phase"] or _readiness(before) != _readiness(status)
 
 
-def _readiness(status: dict[str, Any]) -> list[str]:
-    return [each["status"] for each in status["conditions"] if each["type"] in ("Ready", "ContainersReady")]
+def _readiness(status: Mapping[str, Any]) -> dict[str, str]:
+    return {each["type"]: each["status"] for each in status.get("conditions") or [] if each["type"] in ("Ready", "ContainersReady")}
