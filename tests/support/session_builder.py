@@ -57,7 +57,7 @@ class Served:
             blob = git(self.path, "hash-object", "-w", "--stdin", given=content.encode())
             git(self.path, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", GIT_INDEX_FILE=index)
         tree = git(self.path, "write-tree", GIT_INDEX_FILE=index)
-        when = date or "now"
+        when = date or "@1700000500 +0000"
         arguments = ("commit-tree", tree, *(["-p", parent] if parent else []), "-m", message)
         commit = git(self.path, *arguments, GIT_AUTHOR_DATE=when, GIT_COMMITTER_DATE=when)
         git(self.path, "update-ref", ref, commit)
