@@ -134,7 +134,7 @@ def test_everything_killed_comes_back_with_all_objects(small_town: Cluster) -> N
 def test_containers_whose_agent_was_killed_go_on_and_are_adopted(small_town: Cluster) -> None:
     before = small_town.get("pod", "store-0", SYSTEM)["status"]["containerStatuses"][0]
     os.kill(small_town.pids()["process-node"], signal.SIGKILL)
-    assert "starting the process node gastown-test" in up_again(small_town)
+    assert f"starting the process node {small_town.directory.node_name}" in up_again(small_town)
     after = small_town.get("pod", "store-0", SYSTEM)["status"]["containerStatuses"][0]
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], before["restartCount"])
 

@@ -48,7 +48,7 @@ class ProcessNode:
     @property
     def name(self) -> str:
         """Of the Node object."""
-        return control_planes.node_name(self.cluster.directory)
+        return self.cluster.directory.node_name
 
     @property
     def state(self) -> Path:

@@ -62,21 +62,21 @@ def chart_values(directory: TownDirectory, town_namespace: str) -> dict[str, Any
     """How the chart differs on a laptop from a cluster."""
     return {
         "towns": [{"name": town_namespace}],
-        "repoServer": {"url": repo_url()},
+        "repoServer": {"url": repo_url(directory)},
         "repo": {"localUpstreams": {"hostPath": str(directory.upstreams)}},
         # Nothing enforces them here; the process node's containers share the host's network.
         "networkPolicies": {"enabled": False},
     }
 
 
-def repo_address() -> tuple[str, int]:
+def repo_address(directory: TownDirectory) -> tuple[str, int]:
     """Where the repo-server listens: the process node gives each pod an address that follows from its name."""
-    return pod_address(SYSTEM_NAMESPACE, "repo-0"), 8080
+    return pod_address(directory.node_name, SYSTEM_NAMESPACE, "repo-0"), 8080
 
 
-def repo_url() -> str:
+def repo_url(directory: TownDirectory) -> str:
     """The same as URL, for the chart and for people on this machine."""
-    host, port = repo_address()
+    host, port = repo_address(directory)
     return f"http://{host}:{port}"
 
 
@@ -188,9 +188,9 @@ def _unready_workloads(client: Client) -> Iterator[str]:
 def _unanswered_probes(client: Client) -> Iterator[str]:
     for pod in _list(client, f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods", _OURS):
         metadata = pod["metadata"]
-        if "deletionTimestamp" in metadata:
+        if "deletionTimestamp" in metadata or "nodeName" not in pod["spec"]:
             continue
-        address = pod_address(metadata["namespace"], metadata["name"])
+        address = pod_address(pod["spec"]["nodeName"], metadata["namespace"], metadata["name"])
         for container in pod["spec"]["containers"]:
             probe = container.get("readinessProbe", {}).get("httpGet")
             if probe and not _answers(address, _port_number(container, probe["port"]), probe.get("path", "/")):

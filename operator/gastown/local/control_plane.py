@@ -59,11 +59,6 @@ class ControlPlane:
         )
 
 
-def node_name(directory: TownDirectory) -> str:
-    """Name of the town's only node."""
-    return f"gastown-{directory.name}"
-
-
 def start(directory: TownDirectory, programs: Programs, options: Options, report: Callable[[str], None]) -> ControlPlane:
     """Start what does not run and wait until the API server is ready. The caller holds the town's lock.
 
@@ -71,7 +66,7 @@ def start(directory: TownDirectory, programs: Programs, options: Options, report
         LocalTownError: Something did not start; shows the end of its log.
     """
     directory.create()
-    certificates = ensure_certificates(directory.certificates, node_name(directory), commands.SERVICE_ADDRESS)
+    certificates = ensure_certificates(directory.certificates, directory.node_name, commands.SERVICE_ADDRESS)
     processes = ChildProcesses(directory)
     for attempt in range(1, _START_ATTEMPTS + 1):
         held = [name for name in _LISTENERS if processes.find(name) is not None]

@@ -12,7 +12,7 @@ from gastown.local.atomic_file import write_atomically
 from gastown.local.binaries import Programs
 from gastown.local.certificates import KUBELET_CLIENT_NAME
 from gastown.local.child_processes import ChildProcesses, Command
-from gastown.local.control_plane import ControlPlane, node_name
+from gastown.local.control_plane import ControlPlane
 from gastown.local.readiness import find_node, is_node_ready
 from gastown.local.town_directory import TownDirectory
 from gastown.local.waiting import wait_until
@@ -57,7 +57,7 @@ def wait_for_node(directory: TownDirectory, client: Client) -> None:
         LocalTownError: It ended, or was not ready in time; shows the end of its log.
     """
     processes = ChildProcesses(directory)
-    name = node_name(directory)
+    name = directory.node_name
 
     def missing() -> str:
         processes.check(NODE)
@@ -84,7 +84,7 @@ def node_configuration(directory: TownDirectory, control_plane: ControlPlane, pr
     node, server, provisioner = (certificates.pair(name) for name in ("node", "node-server", "volume-provisioner"))
     tools = sorted({str(programs.kubectl.parent), str(programs.helm.parent)})
     return {
-        "nodeName": node_name(directory),
+        "nodeName": directory.node_name,
         "apiServer": control_plane.server,
         "caFile": str(certificates.cluster_authority.certificate),
         "clientCertFile": str(node.certificate),

@@ -25,7 +25,6 @@ from gastown.local.chart import (
 )
 from gastown.local.child_processes import ChildProcesses
 from gastown.local.cluster_objects import apply_cluster_objects
-from gastown.local.control_plane import node_name
 from gastown.local.control_plane_commands import API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, Options
 from gastown.local.errors import LocalTownError
 from gastown.local.node_process import NODE, runs_anything, start_node, stop_node, wait_for_node
@@ -148,13 +147,13 @@ def up(
         with Client(control_plane.configuration(), user_agent=_USER_AGENT) as client:
             apply_cluster_objects(client)
             if start_node(place, control_plane, programs):
-                report(f"starting the process node {node_name(place)}")
+                report(f"starting the process node {place.node_name}")
             control_planes.wait_for_controllers(control_plane, place)
             wait_for_node(place, client)
             install_chart(place, client, programs.helm, chart_folder, chart_values(place, TOWN_NAMESPACE), report)
             wait_for_custom_resources(client)
             wait_for_workloads(client)
-    return RunningTown(place, control_plane.kubeconfig, control_plane.server, repo_url(), programs, control_plane.audit_log)
+    return RunningTown(place, control_plane.kubeconfig, control_plane.server, repo_url(place), programs, control_plane.audit_log)
 
 
 def down(name: str = DEFAULT_TOWN, *, report: Report, directory: TownDirectory | None = None) -> None:
@@ -202,19 +201,19 @@ def upstreams_directory(name: str = DEFAULT_TOWN) -> Path:
 
 
 def _check_repo_address(directory: TownDirectory) -> None:
-    """See that no other town of this machine is up: the repo-server of each has the same address."""
-    host, port = repo_address()
+    """See that nobody listens where this town's repo-server has to."""
+    host, port = repo_address(directory)
     if runs_anything(directory) or is_free(port, host):
         return
     raise LocalTownError(
-        f"town {directory.name}: {host}:{port}, where its repo-server has to listen, is taken, most likely by another local town; "
-        "stop that one with gt down, then try again"
+        f"town {directory.name}: {host}:{port}, where its repo-server has to listen, is taken by another program; "
+        "stop that one, then try again"
     )
 
 
 def _ask_api_server(known: TownStatus, configuration: Configuration) -> TownStatus:
     with Client(configuration, user_agent=_USER_AGENT, deadline_seconds=5.0, policy=NO_RETRY) as client:
-        node = find_node(client, node_name(known.directory))
+        node = find_node(client, known.directory.node_name)
         releases = list_releases(client)
         return TownStatus(
             known.name,
@@ -223,10 +222,10 @@ def _ask_api_server(known: TownStatus, configuration: Configuration) -> TownStat
             known.kubeconfig,
             server=configuration.server,
             is_api_ready=True,
-            node=node_name(known.directory),
+            node=known.directory.node_name,
             is_node_ready=is_node_ready(node),
             sandbox=(node or {}).get("metadata", {}).get("labels", {}).get("gastown.dev/sandbox", ""),
             release=f"revision {releases[-1].revision}, {releases[-1].status}" if releases else "",
             troubles=tuple(unready_pods(client)),
-            repo_url=repo_url() if releases else "",
+            repo_url=repo_url(known.directory) if releases else "",
         )

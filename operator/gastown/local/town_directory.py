@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import time
@@ -30,6 +31,11 @@ class TownDirectory:
 
     name: str
     root: Path
+
+    @property
+    def node_name(self) -> str:
+        """Name of the town's only node; no other town of this machine has it, since the pods' addresses follow from it."""
+        return f"gastown-{self.name}-{hashlib.sha256(str(self.root).encode()).hexdigest()[:4]}"
 
     @property
     def etcd_data(self) -> Path:

@@ -54,7 +54,7 @@ def test_every_change_of_chart_or_values_is_noticed(tmp_path: Path, change: str)
 
 
 def test_the_node_accepts_the_configuration_that_up_writes(directory: TownDirectory) -> None:
-    certificates = ensure_certificates(directory.certificates, "gastown-test", "10.96.0.1")
+    certificates = ensure_certificates(directory.certificates, directory.node_name, "10.96.0.1")
     control_plane = ControlPlane(
         server="https://127.0.0.1:1",
         certificates=certificates,
@@ -67,7 +67,7 @@ def test_the_node_accepts_the_configuration_that_up_writes(directory: TownDirect
     file = directory.configuration / "node.json"
     file.write_text(json.dumps(node_configuration(directory, control_plane, programs)))
     config = read_config(file)
-    assert config.node_name == "gastown-test"
+    assert config.node_name == directory.node_name
     assert config.path_entries == (str(Path(sys.prefix) / "bin"), "/opt/tools")
     assert {str(ROOT / "operator"), str(ROOT / "gitops"), sys.base_prefix} <= set(config.read_only_paths)
     assert {str(directory.root), str(Path.home())} <= set(config.masked_paths)
