@@ -13,8 +13,10 @@ from gastown.api.kinds import BEAD
 from gastown.kube import rest
 from gastown.kube.configuration import Configuration, TokenFile
 from gastown.kube.errors import Gone, Invalid, NotFound, TooManyRequests, Unauthorized, Unavailable
+from gastown.kube.retry import RetryPolicy
 from support.scripted_server import Request, Scripted, ScriptedServer, answer, failure, stream
 
+FIVE = RetryPolicy(attempts=5)
 OK = answer(200, {"metadata": {"name": "gp-1"}})
 
 
@@ -25,7 +27,7 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def client(server: ScriptedServer, waits: list[float]) -> rest.Client:
-    return rest.Client(Configuration(server=server.url, token="t"), user_agent="test", deadline_seconds=10, sleep=waits.append)
+    return rest.Client(Configuration(server=server.url, token="t"), user_agent="test", deadline_seconds=10, policy=FIVE, sleep=waits.append)
 
 
 def test_all_calls_use_one_connection(client: rest.Client, server: ScriptedServer) -> None:
@@ -105,7 +107,7 @@ def test_a_claim_that_may_have_happened_is_not_sent_again(client: rest.Client, s
 def test_a_server_that_is_not_there_is_named(waits: list[float]) -> None:
     with ScriptedServer() as gone:
         url = gone.url
-    client = rest.Client(Configuration(server=url), user_agent="test", sleep=waits.append)
+    client = rest.Client(Configuration(server=url), user_agent="test", policy=FIVE, sleep=waits.append)
     with pytest.raises(Unavailable, match=url.removeprefix("http://")) as told:
         client.create(BEAD, {"metadata": {"name": "gp-1", "namespace": "town"}})
     assert not told.value.may_have_happened
@@ -132,7 +134,7 @@ def test_a_silent_server_costs_no_more_than_the_deadline(server: ScriptedServer)
     ids=["another protocol", "negative length", "absurd length", "odd chunk", "no json", "no object", "endless header"],
 )
 def test_nonsense_from_the_server_becomes_our_error(server: ScriptedServer, raw: bytes) -> None:
-    client = rest.Client(Configuration(server=server.url), user_agent="test", sleep=lambda _: None)
+    client = rest.Client(Configuration(server=server.url), user_agent="test", policy=FIVE, sleep=lambda _: None)
     server.then(*[Scripted(raw, "close")] * 5)
     with pytest.raises(Unavailable):
         client.get(BEAD, "town", "gp-1")
@@ -156,7 +158,9 @@ def test_a_token_that_rotated_between_reading_and_use_is_read_again_once(server:
 
 
 def test_a_damaged_token_file_cannot_smuggle_in_a_header(server: ScriptedServer) -> None:
-    client = rest.Client(Configuration(server=server.url, token="a\r\nX-Remote-User: admin"), user_agent="test", sleep=lambda _: None)
+    client = rest.Client(
+        Configuration(server=server.url, token="a\r\nX-Remote-User: admin"), user_agent="test", policy=FIVE, sleep=lambda _: None
+    )
     with pytest.raises(Unavailable, match="line break"):
         client.get(BEAD, "town", "gp-1")
     assert server.requests == []
