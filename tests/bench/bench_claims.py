@@ -48,7 +48,7 @@ def run() -> list[Row]:
 
 
 async def _all_races(cluster: Cluster) -> tuple[dict[int, list[int]], list[int]]:
-    configuration = cluster.control_plane.configuration("admin")
+    configuration = cluster.configuration()
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(Client(configuration, user_agent=f"claimer-{number}", connections=1))

@@ -14,8 +14,9 @@ from typing import Any
 from bench.rows import Row, median
 from gastown.local import town
 from gastown.local.control_plane_commands import Options
-from gastown.local.town_directory import TownDirectory
-from support.example_convoy import ROOT, TownClient, documents
+from support.cluster import ROOT, town_in
+from support.eventually import eventually
+from support.example_convoy import ExampleTown, documents
 
 NAMES = ("demo_seconds", "writes_per_bead")
 DEMO_RUNS = 3
@@ -35,7 +36,7 @@ def run() -> list[Row]:
     """Both figures; each run has a town of its own in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="gastown-bench-") as folder:
         ups, demos = zip(*(_demo_run(Path(folder) / f"demo-{number}") for number in range(DEMO_RUNS)), strict=True)
-        ours, kubernetes = _writes(TownDirectory("bench", Path(folder) / "writes"))
+        ours, kubernetes = _writes(Path(folder) / "writes")
     per_bead = sum(ours.values()) / BEADS
     reference = sum(kubernetes.values()) / BEADS
     return [
@@ -78,18 +79,15 @@ def _timed(state: Path, command: list[str]) -> float:
         subprocess.run(["gt", "down"], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=120)
 
 
-def _writes(directory: TownDirectory) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+def _writes(root: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
     """Land the example convoy under audit; returns our writes and Kubernetes' own, by user, verb and kind."""
-    try:
-        running = town.up(report=lambda _: None, directory=directory, options=Options(audit=True))
-        client = TownClient(running)
-        client.make_upstream("counted")
-        client.apply(documents("counted", "ct", "counted"))
-        client.wait_landed("counted")
-        time.sleep(1)  # the last statuses follow the landing; what comes later belongs to no bead
-        return _counted(running.audit_log)
-    finally:
-        town.down(report=lambda _: None, directory=directory)
+    with town_in(root, options=Options(durable=False, audit=True)) as cluster:
+        example = ExampleTown(cluster)
+        example.make_upstream("counted")
+        example.apply(documents("counted", "ct", "counted"))
+        example.wait_landed("convoy/counted")
+        eventually(lambda: all(item["status"]["phase"] == "Idle" for item in example.items("agents")), 60, "agents are idle")
+        return _counted(cluster.audit_log)
 
 
 def _counted(log: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:

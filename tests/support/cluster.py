@@ -82,14 +82,16 @@ class Cluster:
         found = {name: processes.find(name) for name in processes.names()}
         return {name: identity.pid for name, identity in found.items() if identity is not None}
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout_seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as administrator; stdout and stderr as text.
 
         Args:
             check: Fail the test when kubectl does.
         """
         command = [str(self.programs.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
-        answer = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_seconds, check=False)
         if check and answer.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(arguments)} failed with exit code {answer.returncode}: {answer.stderr.strip()}")
         return answer

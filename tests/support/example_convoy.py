@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gastown.local.town import RunningTown
+from support.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "01-first-convoy"
@@ -52,35 +52,28 @@ def documents(rig: str, prefix: str, convoy: str, *, rename: Callable[[str], str
     return found
 
 
-class TownClient:
-    """kubectl and git for one running town."""
+class ExampleTown:
+    """The example in one running town.
 
-    def __init__(self, town: RunningTown) -> None:
-        self.town = town
+    Args:
+        cluster: A whole town; its kubeconfig's default namespace is the town's.
+    """
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60) -> str:
-        """Run kubectl as the administrator in the town's namespace.
-
-        Raises:
-            AssertionError: It failed; with its words.
-        """
-        command = [str(self.town.programs.kubectl), f"--kubeconfig={self.town.kubeconfig}", *arguments]
-        answer = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_seconds)
-        assert answer.returncode == 0, f"kubectl {' '.join(arguments)}: {answer.stderr}"
-        return answer.stdout
-
-    def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        """kubectl apply."""
-        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([dict(item) for item in objects]))
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
 
     def items(self, plural: str, selector: str = "") -> list[dict[str, Any]]:
         """All objects of a kind in the town's namespace."""
-        found: list[dict[str, Any]] = json.loads(self.kubectl("get", plural, "-o", "json", "-l", selector))["items"]
+        found: list[dict[str, Any]] = json.loads(self.cluster.kubectl("get", plural, "-o", "json", "-l", selector).stdout)["items"]
         return found
+
+    def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """kubectl apply, as a user does it."""
+        self.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([dict(item) for item in objects]))
 
     def upstream(self, rig: str) -> Path:
         """The bare repository that a rig came from and publishes to."""
-        return self.town.directory.upstreams / f"{rig}.git"
+        return self.cluster.directory.upstreams / f"{rig}.git"
 
     def make_upstream(self, rig: str) -> None:
         """Make the example's repository under a rig's name."""
@@ -91,16 +84,17 @@ class TownClient:
         command = ["git", "-C", str(self.upstream(rig)), "log", "--first-parent", "--format=%s", "main"]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
 
-    def wait_landed(self, convoy: str) -> None:
+    def wait_landed(self, target: str) -> None:
         """kubectl wait, as a user would.
 
+        Args:
+            target: Such as convoy/first-convoy.
+
         Raises:
-            AssertionError: It did not land in time; tells what the beads say.
+            AssertionError: It did not land in time; tells what the objects say.
         """
-        try:
-            self.kubectl(
-                "wait", "--for=condition=Landed", f"convoy/{convoy}", f"--timeout={LAND_SECONDS}s", timeout_seconds=LAND_SECONDS + 30
-            )
-        except AssertionError as error:
-            shown = self.kubectl("get", "beads,agents,mr,gateruns,pods", "-o", "wide")
-            raise AssertionError(f"convoy {convoy} did not land: {error}\n{shown}\nlogs: {self.town.logs}") from error
+        arguments = ["wait", "--for=condition=Landed", target, f"--timeout={LAND_SECONDS}s"]
+        answer = self.cluster.kubectl(*arguments, check=False, timeout_seconds=LAND_SECONDS + 30)
+        if answer.returncode != 0:
+            shown = self.cluster.kubectl("get", "beads,agents,mr,gateruns,pods", "-o", "wide").stdout
+            raise AssertionError(f"{target} did not land: {answer.stderr}\n{shown}\nlogs: {self.cluster.directory.logs}")

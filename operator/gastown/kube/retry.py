@@ -17,7 +17,8 @@ class RetryPolicy:
         longest_seconds: No wait is longer, whatever the server asks for.
     """
 
-    attempts: int = 5
+    # 7 attempts wait 6 to 12 s in all: an API server that just learned our kinds may refuse writes for 5 s (docs/decisions/0003).
+    attempts: int = 7
     first_seconds: float = 0.2
     longest_seconds: float = 8.0
 

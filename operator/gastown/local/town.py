@@ -29,7 +29,7 @@ from gastown.local.control_plane_commands import API_SERVER, CONTROLLER_MANAGER,
 from gastown.local.errors import LocalTownError
 from gastown.local.node_process import NODE, runs_anything, start_node, stop_node, wait_for_node
 from gastown.local.ports import is_free
-from gastown.local.readiness import find_node, is_node_ready, wait_for_custom_resources
+from gastown.local.readiness import find_node, is_node_ready, wait_for_custom_resources, wait_until_writable
 from gastown.local.town_directory import DEFAULT_TOWN, TownDirectory, town_directory
 
 Report = Callable[[str], None]
@@ -153,6 +153,7 @@ def up(
             install_chart(place, client, programs.helm, chart_folder, chart_values(place, TOWN_NAMESPACE), report)
             wait_for_custom_resources(client)
             wait_for_workloads(client)
+            wait_until_writable(client, TOWN_NAMESPACE)
     return RunningTown(place, control_plane.kubeconfig, control_plane.server, repo_url(place), programs, control_plane.audit_log)
 
 
