@@ -86,6 +86,17 @@ def test_a_claim_gets_a_volume_below_the_town_s_folder(small_town: Cluster) -> N
     assert volume["spec"]["hostPath"]["path"].startswith(str(small_town.directory.volumes))
 
 
+def test_two_towns_are_up_beside_each_other(small_town: Cluster, tmp_path: Path) -> None:
+    with town_in(tmp_path / "second", chart=SMALL_CHART) as second:
+        first_status, second_status = (town.status(directory=cluster.directory) for cluster in (small_town, second))
+        assert first_status.is_up
+        assert second_status.is_up
+        assert first_status.repo_url != second_status.repo_url
+        assert not set(small_town.pids().values()) & set(second.pids().values())
+    assert left_behind(second) == []
+    assert town.status(directory=small_town.directory).is_up
+
+
 def test_another_chart_is_installed_by_up(small_town: Cluster, tmp_path: Path) -> None:
     shutil.copytree(SMALL_CHART, tmp_path / "chart")
     extra = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\n"

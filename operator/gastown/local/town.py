@@ -140,8 +140,7 @@ def up(
     chart_folder = chart or default_chart()
     with place.lock(report):
         programs = find_programs(report)
-        if chart is None:
-            _check_repo_address(place)
+        _check_repo_address(place)
         wanted = replace(options or Options(), default_namespace=TOWN_NAMESPACE)
         control_plane = control_planes.start(place, programs, wanted, report)
         with Client(control_plane.configuration(), user_agent=_USER_AGENT) as client:
