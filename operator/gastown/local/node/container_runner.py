@@ -24,7 +24,7 @@ from gastown.local.node.lifecycle import next_streak
 from gastown.local.node.probes import Prober, run_http_hook
 from gastown.local.node.records import Container, Role, Run
 from gastown.local.node.references import MissingReference
-from gastown.local.node.run_files import UNKNOWN_EXIT_CODE, RunExit, current_boot_id, read_exit, read_state
+from gastown.local.node.run_files import UNKNOWN_EXIT_CODE, RunExit, current_boot_id, read_exit, read_state, write_exit
 from gastown.local.node.state_directory import RUN_MARKER, PodFiles, sweep_marked
 from gastown.local.node.termination import termination_message
 from gastown.local.node.volumes import PodVolumes, VolumeProblem
@@ -213,6 +213,7 @@ class ContainerRunner:
                 sweep_marked(run.directory)
             message = "the container could not be found when its state was looked up"
             run.exit = RunExit(UNKNOWN_EXIT_CODE, run.started, time.time(), "ContainerStatusUnknown", message)
+            write_exit(run.directory, run.exit)  # the next agent must tell the same time of death
         self._finish(pod, container, run)
 
     def _finish(self, pod: Mapping[str, Any], container: Container, run: Run) -> None:

@@ -10,6 +10,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from gastown.local.node.shim import write_lines
+
 UNKNOWN_EXIT_CODE = 137
 
 
@@ -99,6 +101,12 @@ def read_exit(directory: Path) -> RunExit | None:
         return None
     times = float(fields["started"]), float(fields["finished"])
     return RunExit(int(fields["code"]), *times, fields.get("reason", ""), fields.get("message", ""))
+
+
+def write_exit(directory: Path, ended: RunExit) -> None:
+    """Write what a shim that was killed could not."""
+    fields = {"code": ended.code, "started": ended.started, "finished": ended.finished, "reason": ended.reason, "message": ended.message}
+    write_lines(str(directory / "exit"), fields)
 
 
 def current_boot_id() -> str:
