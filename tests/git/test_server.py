@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import secrets
 import socket
 import subprocess
 import threading
@@ -45,9 +46,14 @@ def get(server: Server, path: str, **headers: str) -> tuple[int, str]:
 def fill(server: Server, files: int, size: int) -> None:
     """Give main enough content that a clone takes a while."""
     main = build.main_of(server.rig)
-    content: dict[str, build.Entry | None] = {f"f{number}": f"{number}".encode() * size for number in range(files)}
+    content: dict[str, build.Entry | None] = {f"f{number}": secrets.token_bytes(size) for number in range(files)}
     tip = build.change(server.rig, main, content)
     server.rig.refs.move_protected_branch("refs/heads/main", new=tip, expected=main)
+
+
+def quarantines(server: Server) -> list[Path]:
+    """Folders in which git collects a push before it is accepted."""
+    return list((server.rig.path / "objects").glob("tmp_objdir-*"))
 
 
 def test_a_clone_has_main_and_its_files(server: Server, client: Client) -> None:
@@ -70,7 +76,7 @@ def test_a_blobless_and_a_shallow_clone_work(server: Server, tmp_path: Path) -> 
     for option in ("--filter=blob:none", "--depth=1"):
         folder = tmp_path / option.strip("-").replace(":", "-")
         Client.run(Client.__new__(Client), "clone", "--quiet", option, server.url(), str(folder), cwd=tmp_path)
-        assert (folder / "f2").read_text() == "2" * 10
+        assert len((folder / "f2").read_bytes()) == 10
 
 
 @pytest.mark.parametrize(
@@ -178,6 +184,23 @@ def test_what_is_no_push_is_an_error_of_the_client(server: Server, body: bytes) 
     assert connection.getresponse().status == 400
 
 
+def start_of_push(server: Server, ref: str = "refs/heads/polecat/greeter-furiosa/x") -> bytes:
+    """A list of one new branch; the pack is up to the test."""
+    command = f"{'0' * 40} {build.main_of(server.rig)} {ref}\0report-status"
+    return f"{len(command) + 4:04x}{command}0000".encode()
+
+
+def test_a_pack_that_git_does_not_read_to_the_end_is_read_here_so_that_the_client_gets_the_answer(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.connect()
+    connection.auto_open = 0  # no secret second connection
+    headers = {"Authorization": "Bearer furiosa", "Content-Type": "application/x-git-receive-pack-request"}
+    connection.request("POST", "/town/greeter.git/git-receive-pack", body=start_of_push(server) + b"no pack" * 1_000_000, headers=headers)
+    assert b"unpack" in connection.getresponse().read()
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+
+
 def test_a_client_that_goes_away_leaves_no_child(server: Server) -> None:
     fill(server, 400, 20_000)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
@@ -186,17 +209,33 @@ def test_a_client_that_goes_away_leaves_no_child(server: Server) -> None:
         connection.sendall(raw_post("git-upload-pack", len(body)) + body)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
         eventually(lambda: len(server.children()) >= 2, describe="git and upload-pack at work")
-    eventually(lambda: server.children() == [], describe="children gone with their client")
+    eventually(lambda: server.children() == [], timeout_seconds=4, describe="children gone with their client")
     eventually(lambda: "gastown_repo_children 0" in get(server, "/metrics")[1])
 
 
 def test_a_pusher_that_goes_away_half_way_leaves_no_child_and_no_ref(server: Server) -> None:
-    command = f"{'0' * 40} {build.main_of(server.rig)} refs/heads/polecat/greeter-furiosa/x\0report-status"
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(raw_post("git-receive-pack", 1_000_000) + f"{len(command) + 4:04x}{command}0000PACK".encode())
+        connection.sendall(raw_post("git-receive-pack", 1_000_000) + start_of_push(server) + b"PACK\0\0\0\2\0\0\0\5")
         eventually(lambda: len(server.children()) >= 1, describe="git at work")
+        eventually(lambda: quarantines(server) != [], describe="objects on their way in")
     eventually(lambda: server.children() == [], describe="children gone with their client")
     assert server.rig.refs.find_all("refs/heads/polecat/") == {}
+    assert quarantines(server) == []  # git was asked to end, and tidied up
+
+
+def test_a_slow_transfer_that_never_stands_still_is_left_alone(tmp_path: Path) -> None:
+    with git_server.running(tmp_path / "data", idle_seconds=0.6) as server:
+        body = f"0032want {build.main_of(server.rig)}\n00000009done\n".encode()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(raw_post("git-upload-pack", len(body)))
+            for start in range(0, len(body), 10):
+                connection.sendall(body[start : start + 10])
+                threading.Event().wait(0.2)  # what is tested is time itself
+            answer = b""
+            while b"PACK" not in answer:
+                piece = connection.recv(1000)
+                assert piece, answer
+                answer += piece
 
 
 @pytest.mark.parametrize("service", ["git-upload-pack", "git-receive-pack"])

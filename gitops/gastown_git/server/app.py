@@ -35,6 +35,7 @@ UPLOAD_PACK = "git-upload-pack"
 RECEIVE_PACK = "git-receive-pack"
 REALM = 'Basic realm="gastown", charset="UTF-8"'
 LOCK_SWEEP_SECONDS = 30.0
+PUSH_WIND_DOWN_SECONDS = 5.0
 
 logger = logging.getLogger("gastown.repo_server")
 
@@ -194,6 +195,7 @@ class RepoServer:
                 self.counters,
                 service=service,
                 idle_seconds=self.settings.idle_seconds,
+                wind_down_seconds=PUSH_WIND_DOWN_SECONDS if after is not None else 0.0,
                 after=after,
             )
         except BackendFailed as error:

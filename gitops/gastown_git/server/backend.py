@@ -1,7 +1,7 @@
 """Runs `git http-backend` for one request and streams in both directions; never holds a body in memory.
 
 The child gets a process group of its own: when the client goes, or a deadline passes, git, upload-pack, pack-objects and all end
-together. SIGTERM first, so that git removes its lock files and temporary packs.
+together.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gastown_git.server.counters import Counters
 
 CHUNK_BYTES = 64 * 1024
 
+_GROUP_POLL_SECONDS = 0.02
 _MAX_HEADER_LINES = 50
 _ERROR_TAIL_BYTES = 4000
 _ending: set[asyncio.Task[None]] = set()  # a cancelled request does not stop the end of its child
@@ -37,6 +38,7 @@ async def run_backend(
     *,
     service: str,
     idle_seconds: float,
+    wind_down_seconds: float = 0.0,
     after: Callable[[], Awaitable[None]] | None = None,
 ) -> web.StreamResponse:
     """Let git answer a request.
@@ -48,6 +50,8 @@ async def run_backend(
         counters: Bytes and children are counted here.
         service: Label for the counters.
         idle_seconds: Longest time without a byte in either direction.
+        wind_down_seconds: Time for git to notice by the end of its input that the client is gone, before it is told by SIGTERM.
+            receive-pack needs it: interrupted by a signal it leaves the objects it has got so far lying about.
         after: Run when git has ended, however it ended, and even when the client is gone by then.
 
     Returns:
@@ -58,7 +62,7 @@ async def run_backend(
         BackendFailed: git said nothing; nothing was sent to the client yet.
     """
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(idle_seconds) as idle, _child(environment, counters, after) as child:
+    async with asyncio.timeout(idle_seconds) as idle, _child(environment, counters, wind_down_seconds, after) as child:
 
         def alive() -> None:
             idle.reschedule(loop.time() + idle_seconds)
@@ -87,7 +91,7 @@ async def run_backend(
 
 @contextlib.asynccontextmanager
 async def _child(
-    environment: Mapping[str, str], counters: Counters, after: Callable[[], Awaitable[None]] | None
+    environment: Mapping[str, str], counters: Counters, wind_down_seconds: float, after: Callable[[], Awaitable[None]] | None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
@@ -97,26 +101,58 @@ async def _child(
     try:
         yield child
     finally:
-        end = asyncio.create_task(_end(child, counters, after))
+        end = asyncio.create_task(_end(child, counters, wind_down_seconds, after))
         _ending.add(end)
         end.add_done_callback(_ending.discard)
         await asyncio.shield(end)
 
 
-async def _end(child: asyncio.subprocess.Process, counters: Counters, after: Callable[[], Awaitable[None]] | None) -> None:
+async def _end(
+    child: asyncio.subprocess.Process, counters: Counters, wind_down_seconds: float, after: Callable[[], Awaitable[None]] | None
+) -> None:
     try:
         if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(child.wait(), TERMINATION_GRACE_SECONDS)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # grandchildren may outlive git itself
-            await child.wait()
+            await _end_group(child, wind_down_seconds)
     finally:
         counters.add("gastown_repo_children", -1)
     if after is not None:
         await after()
+
+
+async def _end_group(child: asyncio.subprocess.Process, wind_down_seconds: float) -> None:
+    """End git and all it started; the group is what is waited for, because http-backend itself goes before its children."""
+    assert child.stdin is not None
+    child.stdin.close()
+    if await _is_gone(child, wind_down_seconds):
+        return
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal_number)
+        if await _is_gone(child, TERMINATION_GRACE_SECONDS):
+            return
+
+
+async def _is_gone(child: asyncio.subprocess.Process, patience_seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(patience_seconds):
+            await child.wait()
+            while _is_alive(child.pid):  # noqa: ASYNC110 - grandchildren are not ours to wait for
+                await asyncio.sleep(_GROUP_POLL_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _is_alive(group: int) -> bool:
+    """Look whether a process group has members; reaps those that became our own children, as they do where we are process 1."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG) != (0, 0):
+            pass
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def _feed(
