@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from support.cluster import api_server, namespace, programs, town_cluster
 
 __all__ = ["api_server", "namespace", "town_cluster"]
+
+# Machines are noisy: how long an example takes says nothing about the code. A failing example is printed so that it can be replayed.
+settings.register_profile("gastown", deadline=None, print_blob=True)
+settings.load_profile("gastown")
 
 CLUSTER_FIXTURES = {"api_server", "town_cluster"}
 

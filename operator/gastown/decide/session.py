@@ -79,7 +79,9 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
     actions = [] if pod is not None or conditions.is_true(agent.status.conditions, conditions.READY) else identity(agent)
     ended = _unrecorded_end(seen, now)
     status, wakes = _derive(seen, bead, ended, now)
-    tell = SetStatus(agent, status, reason=f"{agent.status.phase or 'new'} -> {status.phase}")
+    # A record that grew is news for people only; it may wait for the next change, but not for ever.
+    is_record_only = replace(status, cv=agent.status.cv) == agent.status
+    tell = SetStatus(agent, status, roll_up=is_record_only, reason=f"{agent.status.phase or 'new'} -> {status.phase}")
     if pod is not None:
         return [tell, *_of_pod(seen, bead, pod, now), *wakes]
     why_not, wait = _why_no_session(seen, bead, status, now)
@@ -212,10 +214,7 @@ def _derive(seen: SessionSeen, bead: Bead | None, ended: SessionEnd | None, now:
         if seen.pod_bead is not None and _over_since(seen.pod_bead, agent.metadata.name) is not None:
             wakes.append(Wake(LINGER_SECONDS, reason="the session should end by itself"))
     status = replace(status, phase=phase, conditions=_conditions(agent, now))
-    if status != before:
-        # The record alone is not worth a write: it is brought up to date with the next change.
-        status = replace(status, cv=_record(seen, status.cv))
-    return status, wakes
+    return replace(status, cv=_record(seen, status.cv)), wakes
 
 
 def _begun(pod: Pod, before: AgentSession) -> AgentSession:

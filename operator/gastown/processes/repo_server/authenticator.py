@@ -27,8 +27,8 @@ CACHE_ENTRIES = 4096
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 POD_NAME = "authentication.kubernetes.io/pod-name"
 
-TOKEN_REVIEW = Kind("TokenReview", "tokenreviews", "authentication.k8s.io", "v1", dict)
-SUBJECT_ACCESS_REVIEW = Kind("SubjectAccessReview", "subjectaccessreviews", "authorization.k8s.io", "v1", dict)
+TOKEN_REVIEW = Kind("TokenReview", "tokenreviews", "authentication.k8s.io", "v1")
+SUBJECT_ACCESS_REVIEW = Kind("SubjectAccessReview", "subjectaccessreviews", "authorization.k8s.io", "v1")
 
 
 @dataclass(frozen=True, slots=True)
