@@ -42,10 +42,10 @@ def test_one_bead_goes_from_ready_to_landed(api_server: Cluster, namespace: str,
 def test_a_diamond_convoy_lands_in_order(api_server: Cluster, namespace: str, played: PlayedTown) -> None:
     played.found()
     with running_operator(api_server.configuration(), namespace) as run, played.playing():
-        played.create(kinds.CONVOY, "moods", DIAMOND)
-        eventually(lambda: played.get(kinds.CONVOY, "moods").get("status", {}).get("phase") == "Landed", 40, "the convoy landed")
+        played.convoy("moods", DIAMOND)
+        eventually(lambda: played.phase("moods", kinds.CONVOY) == "Landed", 40, "the convoy landed")
         convoy = played.get(kinds.CONVOY, "moods")
-        local = {bead["metadata"]["name"]: bead["metadata"]["annotations"]["gastown.dev/local-name"] for bead in played.list(kinds.BEAD)}
+        local = {bead["metadata"]["name"]: bead["metadata"]["annotations"]["gastown.dev/local-name"] for bead in played.all(kinds.BEAD)}
     order = [local[name] for name in played.landed]
     assert order[0] == "moods"
     assert order[3] == "choir"

@@ -27,31 +27,25 @@ def test_a_bead_lands_once_though_the_operator_dies_twice(api_server: Cluster, n
             live_until_landed_or_dead(OperatorRun(where, namespace, doom=write), played)
         with running_operator(where, namespace):
             eventually(lambda: played.phase("gp-1") == "Landed", 30, "gp-1 landed")
-            eventually(lambda: is_at_rest(played), 15, "the agent is idle and its pod gone")
-    bead, (agent,) = played.get(kinds.BEAD, "gp-1"), played.list(kinds.AGENT)
+            eventually(played.is_at_rest, 15, "the agent is idle and its pod gone")
+    bead, (agent,) = played.get(kinds.BEAD, "gp-1"), played.all(kinds.AGENT)
     assert played.landed == ["gp-1"]
     assert len(bead["status"]["landedCommits"]) == 1
     assert (bead["status"].get("attempts", 0), bead["status"].get("reworks", 0)) == (0, 0)
     assert bead["status"]["usage"]["sessions"] == 1
     assert agent["status"]["usage"]["sessions"] == 1
     assert agent["status"]["session"]["number"] == 1
-    assert len(played.list(kinds.MERGE_REQUEST)) == 1
-    assert len(played.list(kinds.JOB)) == 1
-    assert len(played.list(kinds.SERVICE_ACCOUNT)) == 2  # default and the agent's
+    assert len(played.all(kinds.MERGE_REQUEST)) == 1
+    assert len(played.all(kinds.JOB)) == 1
+    assert len(played.all(kinds.SERVICE_ACCOUNT)) == 2  # default and the agent's
 
 
 def live_until_landed_or_dead(run: OperatorRun, played: PlayedTown) -> None:
     """One life of an operator."""
     run.start()
     try:
-        eventually(lambda: run.is_dead.is_set() or (played.phase("gp-1") == "Landed" and is_at_rest(played)), 30, "landed or dead")
+        eventually(lambda: run.is_dead.is_set() or (played.phase("gp-1") == "Landed" and played.is_at_rest()), 30, "landed or dead")
     finally:
         run.stop()
     assert run.failure is None
-    assert run.writes.total() == write or played.phase("gp-1") == "Landed"
-
-
-def is_at_rest(played: PlayedTown) -> bool:
-    """Whether no agent has work or a session."""
-    session_pods = [pod for pod in played.list(kinds.POD) if "gastown.dev/session" in pod["metadata"]["labels"]]
-    return not session_pods and all(agent.get("status", {}).get("phase") == "Idle" for agent in played.list(kinds.AGENT))
+    assert run.doom == run.writes.total() or played.phase("gp-1") == "Landed"

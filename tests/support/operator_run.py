@@ -11,7 +11,6 @@ from typing import Any
 
 from gastown.api.kinds import Kind
 from gastown.controllers.control_loop import Settings
-from gastown.kube import paths
 from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration
 from gastown.processes.operator import Operator, OperatorSettings
@@ -32,16 +31,16 @@ class CountingClient(Client):
     doom: int | None = None
     doomed: asyncio.Event
 
-    async def _call(self, verb: str, kind: Kind, method: str, path: str, body: Any = None, content_type: str = paths.JSON) -> bytes:
+    async def _call(self, verb: str, kind: Kind, method: str, path: str, *rest: Any, **more: Any) -> bytes:
         if method == "GET" or kind.name == "Event":
-            return await super()._call(verb, kind, method, path, body, content_type)
+            return await super()._call(verb, kind, method, path, *rest, **more)
         if self.doomed.is_set():
             await asyncio.Event().wait()
         self.writes[f"{method} {kind.plural}{'/status' if '/status' in path else ''}"] += 1
         is_last = self.doom is not None and self.writes.total() >= self.doom
         if is_last:
             self.doomed.set()
-        answer = await super()._call(verb, kind, method, path, body, content_type)
+        answer = await super()._call(verb, kind, method, path, *rest, **more)
         if is_last:
             await asyncio.Event().wait()
         return answer
@@ -62,7 +61,7 @@ class OperatorRun:
         self.operator: Operator | None = None
         self._where = where
         self._namespace = namespace
-        self._doom = doom
+        self.doom = doom
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
@@ -92,7 +91,7 @@ class OperatorRun:
         self._loop = asyncio.get_running_loop()
         settings = OperatorSettings((self._namespace,), SETTINGS, health_port=0)
         client = CountingClient(self._where, user_agent="gastown-operator")
-        client.writes, client.doom, client.doomed = self.writes, self._doom, asyncio.Event()
+        client.writes, client.doom, client.doomed = self.writes, self.doom, asyncio.Event()
         async with client:
             self.operator = Operator(client, settings)
             self._started.set()

@@ -1,12 +1,7 @@
-"""A town whose other parts are played by the test: kubelet, Job controller, session and refinery, by writing what they would write.
-
-Every step looks at what is there and does what is due, so it can be repeated and the operator may die at any moment.
-"""
+"""A town on a real API server whose other parts are played by the test (`players`), step by step or by a thread."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,14 +11,10 @@ from typing import Any
 from gastown.api import kinds, labels
 from gastown.api.codec import to_dict
 from gastown.api.kinds import Kind
-from gastown.api.names import gate_run_name, merge_request_name, session_branch
-from gastown.api.rig import Gate, gate_digest
 from gastown.kube.errors import Conflict, NotFound
 from gastown.kube.rest import Client
 from support.cluster import Cluster
-
-Json = dict[str, Any]
-GATES = [Gate(name="unit-tests", command=["make", "test"])]
+from support.players import GATES, Json, Players
 
 
 def now_text() -> str:
@@ -31,29 +22,22 @@ def now_text() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def object_id(text: str) -> str:
-    """40 hex digits that look like a git object."""
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
 class PlayedTown:
     """One namespace with a rig, and the hands that move what is not the operator's.
 
     Attributes:
-        hand_in: What a session of a bead does at its end: gets bead and pod, returns the termination message. Replace it to play
-            sessions that fail.
-        verdict: What the refinery makes of a green or red run: gets the MergeRequest, returns the phase.
-        landed: Bead names in the order in which they landed.
+        players: Those hands.
+        work: What a session does: gets its pod, returns the termination message, or {} to go on working.
+        exit_code: Of a gate, by its Job.
     """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
-        self._clients = threading.local()
-        self.landed: list[str] = []
+        self.players = Players(self, now_text)
+        self.work: Callable[[Json], Json] = self.players.submit
         self.exit_code: Callable[[Json], int] = lambda _: 0
-        self.hand_in: Callable[[Json, Json], Json] = self.submit
-        self.is_frozen = False
+        self._clients = threading.local()
 
     @property
     def client(self) -> Client:
@@ -63,29 +47,34 @@ class PlayedTown:
         client: Client = self._clients.one
         return client
 
+    @property
+    def landed(self) -> list[str]:
+        """Names of beads in the order in which they landed."""
+        return self.players.landed
+
     # What people do
 
     def found(self, *, max_polecats: int = 2, town: Json | None = None, limits: Json | None = None) -> None:
         """Create Town, AgentProfile and Rig, and let the refinery say that the repository is there."""
-        self.create(kinds.TOWN, "town", {"capacity": {"maxPolecats": 10}, **(town or {})})
-        self.create(kinds.AGENT_PROFILE, "apprentice", {"adapter": "shell", "command": ["./work"], "limits": limits or {}})
+        self.players.create(kinds.TOWN, "town", {"capacity": {"maxPolecats": 10}, **(town or {})})
+        self.players.create(kinds.AGENT_PROFILE, "apprentice", {"adapter": "shell", "command": ["./work"], "limits": limits or {}})
         spec = {"prefix": "gp", "profileName": "apprentice", "maxPolecats": max_polecats, "gates": to_dict(GATES)}
-        self.create(kinds.RIG, "greeter", spec)
-        told = {"type": "RepositoryReady", "status": "True", "reason": "RepositoryCreated", "message": "", "lastTransitionTime": now_text()}
-        self.apply_status(kinds.RIG, "greeter", {"conditions": [told]})
+        self.players.create(kinds.RIG, "greeter", spec)
+        self.apply_status(kinds.RIG, "greeter", {"conditions": [self.players.condition("RepositoryReady")]})
 
     def bead(self, name: str, **spec: Any) -> None:
         """Create a bead."""
-        self.create(kinds.BEAD, name, {"title": f"Do {name}", **spec})
+        self.players.create(kinds.BEAD, name, {"title": f"Do {name}", **spec})
 
-    def create(self, kind: Kind, name: str, spec: Json) -> None:
-        """Create an object of one of our kinds."""
-        metadata = {"name": name, "namespace": self.namespace}
-        self.client.create(kind, {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "spec": spec})
+    def convoy(self, name: str, spec: Json) -> None:
+        """Create a convoy."""
+        self.players.create(kinds.CONVOY, name, spec)
 
-    def get(self, kind: Kind, name: str) -> Json:
-        """One object."""
-        return self.client.get(kind, self.namespace, name)
+    # The world of the players
+
+    def create(self, kind: Kind, body: Json) -> Json:
+        """Create an object in this namespace."""
+        return self.client.create(kind, {**body, "metadata": {**body["metadata"], "namespace": self.namespace}})
 
     def find(self, kind: Kind, name: str) -> Json | None:
         """One object, or None."""
@@ -94,38 +83,57 @@ class PlayedTown:
         except NotFound:
             return None
 
-    def list(self, kind: Kind) -> list[Json]:
+    def all(self, kind: Kind) -> list[Json]:
         """All objects of a kind."""
         return self.client.list_all(kind, self.namespace)
 
-    def phase(self, name: str) -> str:
-        """Of a bead."""
-        return str(self.get(kinds.BEAD, name).get("status", {}).get("phase", ""))
+    def patch(self, kind: Kind, name: str, patch: Json, subresource: str = "") -> Json:
+        """A merge patch."""
+        return self.client.merge_patch(kind, self.namespace, name, patch, subresource=subresource)
 
-    def condition(self, kind: Kind, name: str, type_: str) -> Json:
+    def apply_status(self, kind: Kind, name: str, status: Json) -> Json:
+        """Server-side apply, as the refinery does it."""
+        body = {"metadata": {"name": name, "namespace": self.namespace}, "status": status}
+        return self.client.apply(kind, body, manager="gastown-refinery", subresource="status")
+
+    # What a test looks at
+
+    def get(self, kind: Kind, name: str) -> Json:
+        """One object."""
+        return self.client.get(kind, self.namespace, name)
+
+    def phase(self, name: str, kind: Kind = kinds.BEAD) -> str:
+        """Of a bead, or of an object of another kind."""
+        return str(self.get(kind, name).get("status", {}).get("phase", ""))
+
+    def condition(self, name: str, type_: str, kind: Kind = kinds.BEAD) -> Json:
         """One condition of an object; {} if it is absent."""
         found = self.get(kind, name).get("status", {}).get("conditions", [])
         return next((condition for condition in found if condition["type"] == type_), {})
 
-    def patch(self, kind: Kind, name: str, patch: Json, subresource: str = "") -> None:
-        """A merge patch."""
-        self.client.merge_patch(kind, self.namespace, name, patch, subresource=subresource)
+    def sessions(self) -> list[Json]:
+        """The pods of sessions."""
+        return [pod for pod in self.all(kinds.POD) if labels.SESSION in pod["metadata"].get("labels", {})]
 
-    def apply_status(self, kind: Kind, name: str, status: Json) -> None:
-        """Server-side apply, as the refinery does it."""
-        metadata = {"name": name, "namespace": self.namespace}
-        self.client.apply(kind, {"metadata": metadata, "status": status}, manager="gastown-refinery", subresource="status")
+    def is_at_rest(self) -> bool:
+        """Whether no agent has a session."""
+        return not self.sessions() and all(agent.get("status", {}).get("phase") == "Idle" for agent in self.all(kinds.AGENT))
 
-    # What the others do
+    # Playing
 
     def play(self) -> None:
         """Everything that is due now, by kubelet, Job controller, sessions and refinery."""
-        for pod in self.list(kinds.POD):
-            self._tolerant(self._play_pod, pod)
-        for job in self.list(kinds.JOB):
-            self._tolerant(self._play_job, job)
-        for mr in self.list(kinds.MERGE_REQUEST):
-            self._tolerant(self._play_refinery, mr)
+        # What was listed may have changed or gone since; the next round sees it.
+        for pod in self.sessions():
+            with suppress(Conflict, NotFound):
+                self._play_session(pod)
+        for job in self.all(kinds.JOB):
+            with suppress(Conflict, NotFound):
+                self.players.start_job(job)
+                self.players.end_job(job, self.exit_code(job))
+        for mr in self.all(kinds.MERGE_REQUEST):
+            with suppress(Conflict, NotFound):
+                self.players.refine(mr)
 
     @contextmanager
     def playing(self) -> Iterator[None]:
@@ -136,8 +144,7 @@ class PlayedTown:
         def loop() -> None:
             try:
                 while not stop.wait(0.03):
-                    if not self.is_frozen:
-                        self.play()
+                    self.play()
             except BaseException as failure:  # noqa: BLE001 - told to the test at the end of the block
                 failures.append(failure)
 
@@ -151,93 +158,8 @@ class PlayedTown:
             if failures:
                 raise failures[0]
 
-    def submit(self, bead: Json, pod: Json) -> Json:
-        """A session that commits and hands in."""
-        name, agent = bead["metadata"]["name"], pod["metadata"]["name"]
-        head = object_id(f"{name} by {agent} in {pod['metadata']['uid']}")
-        spec = {"rigName": "greeter", "beadName": name, "agentName": agent, "head": head, "branch": session_branch(agent, name)}
-        if self.find(kinds.MERGE_REQUEST, merge_request_name(name, head)) is None:
-            self.create(kinds.MERGE_REQUEST, merge_request_name(name, head), {**spec, "target": "main"})
-        return {"outcome": "Submitted", "reason": "GatesGreen", "mergeRequest": merge_request_name(name, head), "head": head}
-
-    def _tolerant(self, act: Callable[[Json], None], subject: Json) -> None:
-        # What was listed may have changed or gone since; the next round sees it.
-        with suppress(Conflict, NotFound):
-            act(subject)
-
-    def _play_pod(self, pod: Json) -> None:
-        name, phase = pod["metadata"]["name"], pod["status"].get("phase", "Pending")
-        if labels.GATE in pod["metadata"].get("labels", {}) or phase in ("Succeeded", "Failed"):
+    def _play_session(self, pod: Json) -> None:
+        if pod["metadata"].get("deletionTimestamp") or self.players.start_pod(pod):
             return
-        if pod["metadata"].get("deletionTimestamp"):
-            return
-        if phase == "Pending":
-            self._pod_status(name, "Running", {"running": {"startedAt": now_text()}})
-            return
-        bead = self.find(kinds.BEAD, pod["metadata"]["labels"][labels.BEAD])
-        agent = self.get(kinds.AGENT, name)
-        if bead is None or agent.get("status", {}).get("session", {}).get("uid") != pod["metadata"]["uid"]:
-            return  # the repo-server would not let this session in yet
-        message = self.hand_in(bead, pod)
-        if message:
-            self.end_session(name, message)
-
-    def end_session(self, agent_name: str, message: Json, exit_code: int = 0) -> None:
-        """Let a session's container end."""
-        ended = {"exitCode": exit_code, "reason": "Completed" if exit_code == 0 else "Error", "message": json.dumps(message)}
-        times = {"startedAt": now_text(), "finishedAt": now_text()}
-        self._pod_status(agent_name, "Failed" if exit_code else "Succeeded", {"terminated": {**ended, **times}})
-
-    def _pod_status(self, name: str, phase: str, state: Json, container: str = "agent") -> None:
-        told = {"name": container, "image": "x", "imageID": "x", "ready": phase == "Running", "restartCount": 0, "state": state}
-        self.patch(kinds.POD, name, {"status": {"phase": phase, "containerStatuses": [told]}}, "status")
-
-    def _play_job(self, job: Json) -> None:
-        """Job controller and kubelet at once: the pod is made, and has ended."""
-        name = job["metadata"]["name"]
-        pod_name = f"{name}-played"
-        template = job["spec"]["template"]
-        if self.find(kinds.POD, pod_name) is not None:
-            return
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
-        metadata = {"name": pod_name, "namespace": self.namespace, "labels": template["metadata"]["labels"], "ownerReferences": [owner]}
-        self.client.create(kinds.POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
-        code = self.exit_code(job)
-        ended = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "startedAt": now_text(), "finishedAt": now_text()}
-        self._pod_status(pod_name, "Failed" if code else "Succeeded", {"terminated": ended}, container="gate")
-
-    def _play_refinery(self, mr: Json) -> None:
-        name, status = mr["metadata"]["name"], mr.get("status", {})
-        said = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
-        if status.get("phase") in ("Landed", "Rejected", "Conflicted", "Superseded"):
-            return
-        if said.get("HeadPinned") != "True":
-            pinned = {"type": "HeadPinned", "status": "True", "reason": "HeadPinned", "message": "", "lastTransitionTime": now_text()}
-            self.apply_status(kinds.MERGE_REQUEST, name, {"phase": "Verifying", "changedPaths": 2, "conditions": [pinned]})
-            return
-        if said.get("Verified") != "True":
-            return
-        run = self._gate_run(mr)
-        verdict = next((told for told in run.get("status", {}).get("conditions", []) if told["type"] == "Succeeded"), {"status": "Unknown"})
-        if verdict["status"] == "Unknown":
-            return
-        kept = [condition for condition in status["conditions"] if condition["type"] == "HeadPinned"]
-        if verdict["status"] == "False":
-            self.apply_status(kinds.MERGE_REQUEST, name, {"phase": "Rejected", "changedPaths": 2, "conditions": kept})
-            return
-        landed = {"type": "Landed", "status": "True", "reason": "Landed", "message": "", "lastTransitionTime": now_text()}
-        commit = object_id(f"capsule of {name}")
-        told = {"phase": "Landed", "changedPaths": 2, "landedCommit": commit, "landedTime": now_text(), "conditions": [*kept, landed]}
-        self.apply_status(kinds.MERGE_REQUEST, name, told)
-        self.landed.append(mr["spec"]["beadName"])
-
-    def _gate_run(self, mr: Json) -> Json:
-        tree, digest = object_id(f"tree of {mr['metadata']['name']}"), gate_digest(GATES)
-        name = gate_run_name("greeter", tree, digest, 1)
-        run = self.find(kinds.GATE_RUN, name)
-        if run is None:
-            spec = {"rigName": "greeter", "candidate": mr["spec"]["head"], "base": object_id("main"), "tree": tree, "gateDigest": digest}
-            members = {"members": [mr["metadata"]["name"]], "attempt": 1, "sourceURL": "http://repo.invalid/tree.tar"}
-            self.create(kinds.GATE_RUN, name, {**spec, **members})
-            run = self.get(kinds.GATE_RUN, name)
-        return run
+        if self.players.is_let_in(pod) and (message := self.work(pod)):
+            self.players.end_session(pod["metadata"]["name"], message, exit_code=1 if message["outcome"] == "Failed" else 0)

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from gastown.local import control_plane as control_planes
 from gastown.local.certificates import KUBELET_CLIENT_NAME, PROVISIONER_NAME, Certificates
 from gastown.local.child_processes import ChildProcesses, Command
 from gastown.local.control_plane_commands import Options
@@ -113,6 +112,12 @@ class ProcessNode:
         """kubectl logs -f as a process; the caller takes its output, which ends with the container."""
         kubectl = [str(self.cluster.programs.kubectl), f"--kubeconfig={self.cluster.kubeconfig}"]
         return subprocess.Popen([*kubectl, "logs", "-f", "-n", namespace, name, *arguments], stdout=subprocess.PIPE, text=True)
+
+    def watch_readiness(self, namespace: str, name: str) -> subprocess.Popen[str]:
+        """kubectl get --watch as a process: prints the Ready condition now and at each change of the pod."""
+        kubectl = [str(self.cluster.programs.kubectl), f"--kubeconfig={self.cluster.kubeconfig}"]
+        template = '-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+        return subprocess.Popen([*kubectl, "get", "pod", name, "-n", namespace, "--watch", template], stdout=subprocess.PIPE, text=True)
 
     def shim_of(self, pod: Object, container: str = "main") -> int:
         """The supervisor of a container's first run."""

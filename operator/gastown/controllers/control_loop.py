@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,19 @@ class Settings:
 
 
 def make_controllers(
-    stores: Stores, settings: Settings, executor: Executor, feeds: Sequence[Feed], metrics: Registry
+    stores: Stores,
+    settings: Settings,
+    executor: Executor,
+    feeds: Sequence[Feed],
+    metrics: Registry,
+    make: Callable[..., Controller[Any]] = Controller,
 ) -> list[Controller[Any]]:
     """All controllers, wired to the stores but not running; create them in the loop that will run them.
 
     Every controller waits for every feed: a decision on half of the town could bind a bead twice or call a session lost.
+
+    Args:
+        make: Makes each controller; tests step theirs by hand.
     """
     dispatching = DispatchWiring(stores)
     beading = BeadWiring(stores, dispatching.waiting)
@@ -51,15 +59,15 @@ def make_controllers(
     convoys = ConvoyWiring(stores)
     common: dict[str, Any] = {"executor": executor, "needs": feeds, "metrics": metrics}
 
-    of_beads = Controller("bead", observe=beading.observe, decide=bead.decide, workers=4, **common)
-    of_dispatch = Controller("dispatch", observe=dispatching.observe, decide=dispatching.decide, workers=1, **common)
-    of_sessions = Controller("session", observe=sessions.observe, decide=session.decide, workers=4, **common)
-    of_requests = Controller("merge-request", observe=requests.observe, decide=merge_request.decide, **common)
-    of_gates = Controller("gate-run", observe=gating.observe, decide=gate_run.decide, **common)
-    of_convoys = Controller("convoy", observe=convoys.observe, decide=convoy.decide, **common)
-    of_rigs = Controller("rig", observe=rigs.observe, decide=rig.decide, **common)
-    of_profiles = Controller("profile", observe=profiles.observe, decide=profile.decide, workers=1, **common)
-    of_towns = Controller("town", observe=towns.observe, decide=town.decide, workers=1, **common)
+    of_beads = make("bead", observe=beading.observe, decide=bead.decide, workers=4, **common)
+    of_dispatch = make("dispatch", observe=dispatching.observe, decide=dispatching.decide, workers=1, **common)
+    of_sessions = make("session", observe=sessions.observe, decide=session.decide, workers=4, **common)
+    of_requests = make("merge-request", observe=requests.observe, decide=merge_request.decide, **common)
+    of_gates = make("gate-run", observe=gating.observe, decide=gate_run.decide, **common)
+    of_convoys = make("convoy", observe=convoys.observe, decide=convoy.decide, **common)
+    of_rigs = make("rig", observe=rigs.observe, decide=rig.decide, **common)
+    of_profiles = make("profile", observe=profiles.observe, decide=profile.decide, workers=1, **common)
+    of_towns = make("town", observe=towns.observe, decide=town.decide, workers=1, **common)
 
     beading.wire(of_beads)
     dispatching.wire(of_dispatch, tell=of_beads.enqueue)

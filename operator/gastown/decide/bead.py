@@ -27,8 +27,9 @@ from gastown.decide.usage import added
 
 # How long a session may take from submitting to its end.
 SETTLE_SECONDS = 3.0
-# A session says "submitted" or "closed" before the watch has shown us; after this time it is not believed.
-BELIEF_SECONDS = 15.0
+# A session says "submitted" or "closed", but the object that shows it is not seen: after this time it is not believed. Longer than the
+# watch of one kind may lag behind another's (90 s until a dead stream is noticed), or an attempt would be counted for nothing.
+BELIEF_SECONDS = 120.0
 # A pod that outlives its deletion time by this much sits on a lost node: its bead goes to another agent.
 LOST_NODE_SECONDS = 120.0
 # An agent just made for a binding may be unknown for a moment; after this time it does not exist.

@@ -1,6 +1,6 @@
 """May this bead start, and if not, what holds it back? Pure; `decide/bead.py` makes phase and conditions of the answer.
 
-The guards stand in one order, first the ones that a person must heal; the order is tested.
+The guards stand in one order: what people asked for, what only people can heal, what passes by itself. The order is tested.
 """
 
 from __future__ import annotations
