@@ -32,6 +32,20 @@ def test_a_killed_agent_comes_back_and_adopts_its_pods(node: ProcessNode, space:
     assert node.processes_of(marker) == []
 
 
+def test_a_restart_of_the_agent_does_not_look_like_an_outage(node: ProcessNode, space: str) -> None:
+    probe = {"exec": {"command": ["test", "-e", "/tmp/up"]}}
+    container = {"readinessProbe": probe, "startupProbe": probe}
+    node.run(space, "steady", f"touch /tmp/up; {FOREVER}", wait="Running", container=container)
+    eventually(lambda: condition(node.pod(space, "steady"), "Ready")["status"] == "True")
+    watch = node.watch_readiness(space, "steady")
+    node.kill()
+    node.start()
+    node.run(space, "marker", "true", wait="Succeeded")
+    watch.terminate()
+    output, _ = watch.communicate(timeout=20)
+    assert set(output.split()) == {"True"}
+
+
 def test_what_ended_while_the_agent_was_dead_is_told_afterwards(node: ProcessNode, space: str) -> None:
     volumes = [{"name": "work", "emptyDir": {}}]
     mounts = {"volumeMounts": [{"name": "work", "mountPath": "/workspace"}]}

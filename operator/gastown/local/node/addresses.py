@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 # 127.64.0.0/10 without addresses that end in .0 or .255, which look like a network or a broadcast to careless programs.
 _FIRST_BLOCK = (127 << 16) | (64 << 8)
@@ -21,3 +23,8 @@ def pod_address(node: str, namespace: str, name: str) -> str:
     block, host = divmod(number % (_BLOCKS * _HOSTS_PER_BLOCK), _HOSTS_PER_BLOCK)
     prefix = _FIRST_BLOCK + block
     return f"{prefix >> 16}.{prefix >> 8 & 0xFF}.{prefix & 0xFF}.{host + 1}"
+
+
+def address_of(pod: Mapping[str, Any]) -> str:
+    """The address of a pod that is bound to a node."""
+    return pod_address(pod["spec"]["nodeName"], pod["metadata"]["namespace"], pod["metadata"]["name"])

@@ -10,19 +10,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gastown.local.node import environment
-from gastown.local.node.addresses import pod_address
 from gastown.local.node.container_spec import ContainerProblem, build_specification
 from gastown.local.node.context import NodeContext
 from gastown.local.node.downward import UnknownField
-from gastown.local.node.launcher import RunningContainer, run_inside, start_shim
+from gastown.local.node.health import Health
+from gastown.local.node.hooks import run_hook
+from gastown.local.node.launcher import RunningContainer, start_shim
 from gastown.local.node.lifecycle import next_streak
-from gastown.local.node.probes import Prober, run_http_hook
-from gastown.local.node.records import Container, Role, Run
+from gastown.local.node.records import Container, Run
 from gastown.local.node.references import MissingReference
 from gastown.local.node.run_files import UNKNOWN_EXIT_CODE, RunExit, current_boot_id, read_exit, read_state, write_exit
 from gastown.local.node.state_directory import RUN_MARKER, PodFiles, sweep_marked
@@ -32,6 +31,7 @@ from gastown.local.node.volumes import PodVolumes, VolumeProblem
 # The least a program gets after SIGTERM, even when it is deleted by force.
 MINIMUM_GRACE_SECONDS = 2.0
 _KILL_SECONDS = 5.0
+_POST_START_SECONDS = 60.0
 _CONFIG_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _DEADLINE_LOOK_SECONDS = 0.5
 
@@ -55,7 +55,7 @@ class ContainerRunner:
         self._shims: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._inside: dict[str, RunningContainer] = {}
-        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._health = Health(wake, self._restart)
         self._config_failures: dict[str, int] = {}
         self._descriptors: set[int] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -78,7 +78,7 @@ class ContainerRunner:
         container.current = runs[-1]
         container.previous = runs[-2] if len(runs) > 1 else None
         if container.current.exit is None:
-            self._follow(pod, container, container.current)
+            self._follow(pod, container, container.current, _told(pod, container))
 
     async def start(self, pod: Mapping[str, Any], container: Container) -> None:
         """Start a container. What goes wrong is noted in its record: a waiting reason, or a run that ended with StartError."""
@@ -132,7 +132,7 @@ class ContainerRunner:
             return
         container.is_stopping = True
         container.is_ready = False
-        self._end_tasks(container.name)
+        self._health.forget(container.name)
         self._wake()
         loop = asyncio.get_running_loop()
         await self._pre_stop(pod, container, deadline)
@@ -146,8 +146,7 @@ class ContainerRunner:
 
     def close(self) -> None:
         """Let go of everything without touching any container: the next agent adopts them."""
-        for name in list(self._tasks):
-            self._end_tasks(name)
+        self._health.close()
         for task in self._background:
             task.cancel()
         loop = asyncio.get_running_loop()
@@ -177,18 +176,16 @@ class ContainerRunner:
         container.retry_time = time.time() + _CONFIG_RETRY_SECONDS[min(failures, len(_CONFIG_RETRY_SECONDS) - 1)]
         self._context.events.warn(pod, "Failed", f"container {container.name}: {message}")
 
-    def _follow(self, pod: Mapping[str, Any], container: Container, run: Run) -> None:
+    def _follow(self, pod: Mapping[str, Any], container: Container, run: Run, told: Mapping[str, Any] | None = None) -> None:
         self._ended[container.name] = asyncio.Event()
-        container.is_started = container.role is Role.INIT or "startupProbe" not in container.spec
-        container.is_ready = "readinessProbe" not in container.spec
         alive = run.state is not None and run.state.boot_id == current_boot_id()
         descriptor = run.state.shim.open() if run.state is not None and alive else None
         if descriptor is None or run.state is None:
             self._on_end(pod, container, run)
             return
-        self._inside[container.name] = RunningContainer(
-            run.state.init, self._context.view.confined, _initial_environment(run), container.spec.get("workingDir") or "/"
-        )
+        directory = container.spec.get("workingDir") or "/"
+        inside = RunningContainer(run.state.init, run.state.is_confined, _initial_environment(run), directory)
+        self._inside[container.name] = inside
         self._descriptors.add(descriptor)
 
         def _ready() -> None:
@@ -198,7 +195,7 @@ class ContainerRunner:
             self._on_end(pod, container, run)
 
         asyncio.get_running_loop().add_reader(descriptor, _ready)
-        self._start_probes(pod, container)
+        self._health.watch(pod, container, inside, told)
 
     def _on_end(self, pod: Mapping[str, Any], container: Container, run: Run) -> None:
         shim = self._shims.pop(container.name, None)
@@ -209,7 +206,7 @@ class ContainerRunner:
             # Its supervisor was killed or the machine went down: what the program's own end was, nobody knows.
             if run.state is not None and run.state.boot_id == current_boot_id():
                 run.state.init.send_signal(signal.SIGKILL)
-            if not self._context.view.confined:
+            if run.state is not None and not run.state.is_confined:
                 sweep_marked(run.directory)
             message = "the container could not be found when its state was looked up"
             run.exit = RunExit(UNKNOWN_EXIT_CODE, run.started, time.time(), "ContainerStatusUnknown", message)
@@ -221,7 +218,7 @@ class ContainerRunner:
         run.message = termination_message(container.spec, run.directory, run.exit)
         container.is_ready = container.is_started = container.is_stopping = False
         self._inside.pop(container.name, None)
-        self._end_tasks(container.name)
+        self._health.forget(container.name)
         self._ended.setdefault(container.name, asyncio.Event()).set()
         _log.info("container.ended pod=%s/%s container=%s code=%d", *_names(pod), container.name, run.exit.code)
         self._wake()
@@ -232,82 +229,26 @@ class ContainerRunner:
             await asyncio.to_thread(shim.wait)  # it has told its failure and is on its last line
 
     async def _after_start(self, pod: Mapping[str, Any], container: Container) -> None:
-        hook = (container.spec.get("lifecycle") or {}).get("postStart")
         inside = self._inside.get(container.name)
-        if not hook or inside is None:
+        if inside is None or await run_hook(pod, container.spec, inside, "postStart", timeout_seconds=_POST_START_SECONDS):
             return
-        if not await self._run_hook(pod, container, inside, hook, timeout_seconds=60.0):
-            self._context.events.warn(pod, "FailedPostStartHook", f"container {container.name}: its postStart hook failed")
-            grace = float(pod["spec"].get("terminationGracePeriodSeconds") or 0)
-            limit = asyncio.get_running_loop().time() + grace
-            await self.stop(pod, container, lambda: limit)
+        self._restart(pod, container, float(pod["spec"].get("terminationGracePeriodSeconds") or 0), "postStart hook failed")
 
     async def _pre_stop(self, pod: Mapping[str, Any], container: Container, deadline: Deadline) -> None:
-        hook = (container.spec.get("lifecycle") or {}).get("preStop")
         inside = self._inside.get(container.name)
-        left = deadline() - asyncio.get_running_loop().time()
-        if hook and inside is not None and left > 0:
-            await self._run_hook(pod, container, inside, hook, timeout_seconds=left)
+        if inside is not None:
+            left = deadline() - asyncio.get_running_loop().time()
+            await run_hook(pod, container.spec, inside, "preStop", timeout_seconds=left)
 
-    async def _run_hook(
-        self, pod: Mapping[str, Any], container: Container, inside: RunningContainer, hook: Mapping[str, Any], *, timeout_seconds: float
-    ) -> bool:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                if "sleep" in hook:
-                    await asyncio.sleep(float(hook["sleep"].get("seconds") or 0))
-                    return True
-                if "httpGet" in hook:
-                    return await run_http_hook(
-                        hook["httpGet"], pod_address(pod["spec"]["nodeName"], *_names(pod)), _ports(container.spec), inside
-                    )
-                result = await run_inside(inside, (hook.get("exec") or {}).get("command") or [], timeout_seconds)
-                return result is not None and result.code == 0
-        except (TimeoutError, OSError, ValueError):
-            return False
-
-    def _start_probes(self, pod: Mapping[str, Any], container: Container) -> None:
-        inside = self._inside[container.name]
-        probers = {
-            name: Prober(container.spec[name], pod_address(pod["spec"]["nodeName"], *_names(pod)), _ports(container.spec), inside)
-            for name in ("startupProbe", "readinessProbe", "livenessProbe")
-            if name in container.spec
-        }
-        if probers:
-            self._tasks[container.name] = [asyncio.create_task(self._probe(pod, container, probers))]
-
-    async def _probe(self, pod: Mapping[str, Any], container: Container, probers: Mapping[str, Prober]) -> None:
-        def _restart(name: str) -> None:
-            seconds = container.spec[name].get("terminationGracePeriodSeconds") or pod["spec"].get("terminationGracePeriodSeconds") or 0
-            message = f"container {container.name}: {name} failed, it will be restarted: {probers[name].failure}"
-            self._context.events.warn(pod, "Unhealthy", message)
-            limit = asyncio.get_running_loop().time() + float(seconds)
-            self._run_aside(self.stop(pod, container, lambda: limit))
-
-        if startup := probers.get("startupProbe"):
-            await startup.run(lambda: None, lambda: _restart("startupProbe"), eager=True, until_success=True)
-        container.is_started = True
-        self._wake()
-        async with asyncio.TaskGroup() as group:
-            if readiness := probers.get("readinessProbe"):
-                told = partial(self._set_ready, container)
-                group.create_task(readiness.run(partial(told, value=True), partial(told, value=False), eager=True))
-            if liveness := probers.get("livenessProbe"):
-                group.create_task(liveness.run(lambda: None, lambda: _restart("livenessProbe"), eager=False))
-
-    def _set_ready(self, container: Container, *, value: bool) -> None:
-        if container.is_ready != value and not container.is_stopping:
-            container.is_ready = value
-            self._wake()
+    def _restart(self, pod: Mapping[str, Any], container: Container, grace_seconds: float, reason: str) -> None:
+        self._context.events.warn(pod, "Unhealthy", f"container {container.name}: {reason}; it is stopped")
+        limit = asyncio.get_running_loop().time() + grace_seconds
+        self._run_aside(self.stop(pod, container, lambda: limit))
 
     def _run_aside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._background.discard)
-
-    def _end_tasks(self, name: str) -> None:
-        for task in self._tasks.pop(name, []):
-            task.cancel()
 
     async def _kill(self, run: Run, ended: asyncio.Event) -> None:
         if run.state is None:
@@ -331,8 +272,14 @@ def _names(pod: Mapping[str, Any]) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
 
 
-def _ports(container: Mapping[str, Any]) -> dict[str, int]:
-    return {each["name"]: int(each["containerPort"]) for each in container.get("ports") or [] if each.get("name")}
+def _told(pod: Mapping[str, Any], container: Container) -> Mapping[str, Any] | None:
+    """What the API says of the current run of a container, None if it speaks of another run."""
+    status = pod.get("status", {})
+    every = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    found = next((each for each in every if each["name"] == container.name), None)
+    if found is None or container.current is None or found.get("restartCount") != container.current.number:
+        return None
+    return dict(found)
 
 
 def _read_streak(directory: Path) -> int:

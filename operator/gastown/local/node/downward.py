@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from gastown.local.node.addresses import pod_address
+from gastown.local.node.addresses import address_of
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 _QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
@@ -44,7 +44,7 @@ def field_value(pod: Mapping[str, Any], path: str) -> str:
     if path in ("spec.nodeName", "spec.serviceAccountName"):
         return str(spec.get(path.removeprefix("spec."), ""))
     if path in ("status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs"):
-        return pod_address(spec["nodeName"], metadata["namespace"], metadata["name"])
+        return address_of(pod)
     raise UnknownField(f"fieldRef {path!r} is not supported")
 
 

@@ -124,6 +124,6 @@ class Prober:
         raise ValueError(f"the probe names port {port!r}, which is none of the container's")
 
 
-async def run_http_hook(action: Mapping[str, Any], address: str, ports: Mapping[str, int], inside: RunningContainer) -> bool:
-    """One httpGet of a lifecycle hook."""
-    return await Prober({"httpGet": action, "timeoutSeconds": 30}, address, ports, inside).try_once()
+def ports_of(container: Mapping[str, Any]) -> dict[str, int]:
+    """Container ports by name, as probes and hooks may call them."""
+    return {each["name"]: int(each["containerPort"]) for each in container.get("ports") or [] if each.get("name")}

@@ -68,6 +68,7 @@ class RunState:
     init: ProcessIdentity
     started: float
     boot_id: str
+    is_confined: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ def read_state(directory: Path) -> RunState | None:
     fields = _read_fields(directory / "state")
     if fields is None:
         return None
-    return RunState(_identity(fields["shim"]), _identity(fields["init"]), float(fields["started"]), fields["boot"])
+    return RunState(
+        _identity(fields["shim"]), _identity(fields["init"]), float(fields["started"]), fields["boot"], fields.get("confined") == "1"
+    )
 
 
 def read_exit(directory: Path) -> RunExit | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gastown.local.node.addresses import pod_address
+from gastown.local.node.addresses import address_of
 from gastown.local.node.environment import service_variables
 
 _NOBODY = "127.0.0.1"
@@ -52,7 +52,7 @@ class ServiceDirectory:
         metadata = pod["metadata"]
         seen = _Pod(
             metadata["namespace"],
-            pod_address(pod["spec"]["nodeName"], metadata["namespace"], metadata["name"]),
+            address_of(pod),
             frozenset((metadata.get("labels") or {}).items()),
             "deletionTimestamp" in metadata,
             metadata.get("creationTimestamp", ""),
@@ -82,7 +82,7 @@ class ServiceDirectory:
     def hosts_file(self, pod: Mapping[str, Any]) -> str:
         """Content of /etc/hosts for a pod: itself, its aliases, every Service under its usual names."""
         metadata, spec = pod["metadata"], pod["spec"]
-        own = pod_address(spec["nodeName"], metadata["namespace"], metadata["name"])
+        own = address_of(pod)
         names = [spec.get("hostname") or metadata["name"]]
         if spec.get("subdomain"):
             names.insert(0, f"{names[0]}.{spec['subdomain']}.{metadata['namespace']}.svc.cluster.local")

@@ -61,7 +61,8 @@ def run(specification: dict[str, Any]) -> None:
         os.close(descriptor)
     process = os.pidfd_open(process_id)
     started = time.time()
-    write_lines(f"{directory}/state", {"shim": identify(os.getpid()), "init": identify(process_id), "started": started, "boot": _boot_id()})
+    identities = {"shim": identify(os.getpid()), "init": identify(process_id)}
+    write_lines(f"{directory}/state", {**identities, "started": started, "boot": _boot_id(), "confined": int(specification["confined"])})
     message = _read_all(failure).decode(errors="replace")
     os.close(failure)
     if message:
