@@ -99,7 +99,7 @@ OPERATOR = {
     "events": {"create", "patch"},
 }
 REPO = {
-    **dict.fromkeys(("towns", "rigs", "agents", "beads", "mergerequests"), READ),
+    **dict.fromkeys(("towns", "rigs", "agents", "beads", "mergerequests", "pods"), READ),
     "gateruns": READ | {"create", "delete"},
     "rigs/status": {"patch"},
     "mergerequests/status": {"patch"},

@@ -1,7 +1,7 @@
 """Who sent this token, and may they read this rig? TokenReview and SubjectAccessReview, cached for seconds.
 
-A session's token is bound to its pod by the API server: it stops authenticating when the pod is deleted, and since the pod is named
-as its agent, at most one pod's token speaks for an agent at a time. So no list of sessions is kept here.
+A session's token is bound to its pod, and since the pod is named as its agent, at most one pod's token speaks for an agent at a time.
+The API server itself goes on accepting the token of a deleted pod for 10 s (its own cache), so the pod is looked for as well.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ from typing import Any, Generic, TypeVar
 
 from gastown.api import labels, names
 from gastown.api.agent import ROLE_POLECAT, Agent
-from gastown.api.kinds import Kind
+from gastown.api.core import Pod
+from gastown.api.kinds import POD, Kind
 from gastown.kube.aio import Client
+from gastown.kube.errors import NotFound
 from gastown.runtime.store import Store
 from gastown_git.server.access import Identity
 
 V = TypeVar("V")
 
-# Longer would let a deleted pod push for longer; DESIGN section 8 bounds it to 10 s, and a review itself takes a few ms.
+# A review takes a few ms of the API server, and a git command asks two or three times.
 CACHE_SECONDS = 8.0
+# An agent that was just made may be unknown for a moment.
+REFUSAL_SECONDS = 1.0
 CACHE_ENTRIES = 4096
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 POD_NAME = "authentication.kubernetes.io/pod-name"
+POD_UID = "authentication.kubernetes.io/pod-uid"
 
 TOKEN_REVIEW = Kind("TokenReview", "tokenreviews", "authentication.k8s.io", "v1")
 SUBJECT_ACCESS_REVIEW = Kind("SubjectAccessReview", "subjectaccessreviews", "authorization.k8s.io", "v1")
@@ -36,9 +41,9 @@ class _User:
     """What a TokenReview tells."""
 
     name: str
-    uid: str
     groups: tuple[str, ...]
     pod_name: str
+    pod_uid: str
 
 
 class Authenticator:
@@ -46,29 +51,36 @@ class Authenticator:
 
     Args:
         client: Of the repo pod's own identity; needs system:auth-delegator.
-        agents: Store of Agent objects: role and rig of a ServiceAccount.
+        agents: Role and rig of a ServiceAccount.
+        pods: Session pods.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, client: Client, agents: Store[Agent], *, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Client, agents: Store[Agent], pods: Store[Pod], *, clock: Callable[[], float]) -> None:
         self._client = client
         self._agents = agents
-        self._identities: _Recent[Identity | None] = _Recent(clock)
+        self._pods = pods
+        self._users: _Recent[_User | None] = _Recent(clock)
         self._reads: _Recent[bool] = _Recent(clock)
 
     async def authenticate(self, token: str) -> Identity | None:
-        """The identity behind a token; None when the API server does not know it.
+        """The identity behind a token; None when the API server does not know it, or its agent or session is no more.
 
         Raises:
             ApiError: The API server can not be asked; the caller answers 503, never "yes".
         """
         # The cache must not hold tokens in memory longer than a request does.
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-        known, identity = self._identities.find(key)
+        known, user = self._users.find(key)
         if not known:
-            identity = await self._review(token)
-            self._identities.put(key, identity)
-        return identity
+            user = await self._review(token)
+            self._users.put(key, user, CACHE_SECONDS if user is not None else REFUSAL_SECONDS)
+        if user is None:
+            return None
+        if not user.name.startswith(SERVICE_ACCOUNT_PREFIX):
+            return Identity(kind="person", actor=user.name, groups=user.groups)
+        identity = self._agent_identity(user)
+        return identity if identity is not None and await self._is_session_alive(identity, user) else None
 
     async def may_read(self, identity: Identity, namespace: str, rig: str) -> bool:
         """Whether the identity may fetch from the rig: an agent from the rigs of its town, a person whoever may `get` the Rig."""
@@ -81,17 +93,30 @@ class Authenticator:
             self._reads.put(key, allowed)
         return bool(allowed)
 
-    async def _review(self, token: str) -> Identity | None:
+    async def _review(self, token: str) -> _User | None:
         user = await self._token_review(token, audiences=[labels.REPOSITORY_AUDIENCE])
-        if user is not None and user.name.startswith(SERVICE_ACCOUNT_PREFIX):
-            return self._agent_identity(user)
-        if user is None:
-            # A person's own credential carries the API server's audience. A ServiceAccount's does too, and an agent's API token
-            # must not open the repository: it is not bound to be this session's.
-            user = await self._token_review(token, audiences=[])
-        if user is None or user.name.startswith(SERVICE_ACCOUNT_PREFIX):
-            return None
-        return Identity(kind="person", actor=user.name, namespace="", agent="", rig="", groups=user.groups)
+        if user is not None:
+            return user
+        # A person's own credential carries the API server's audience. A ServiceAccount's does too, and an agent's API token must not
+        # open the repository.
+        user = await self._token_review(token, audiences=[])
+        return None if user is None or user.name.startswith(SERVICE_ACCOUNT_PREFIX) else user
+
+    async def _is_session_alive(self, identity: Identity, user: _User) -> bool:
+        """Whether the pod a token is bound to still exists; a token that is bound to none lives as long as it says.
+
+        A session that is being deleted may still save its work.
+        """
+        if not user.pod_uid:
+            return True
+        pod = self._pods.find(identity.namespace, user.pod_name)
+        if pod is None or pod.metadata.uid != user.pod_uid:
+            # It may have started before the watch told; anything else is over.
+            try:
+                pod = await self._client.get(POD, identity.namespace, user.pod_name)
+            except NotFound:
+                return False
+        return bool(pod.metadata.uid == user.pod_uid)
 
     def _agent_identity(self, user: _User) -> Identity | None:
         namespace, _, name = user.name.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
@@ -114,8 +139,9 @@ class Authenticator:
         if not status.get("authenticated") or (audiences and not set(audiences) & set(status.get("audiences") or [])):
             return None
         user = status.get("user", {})
-        pod_names = (user.get("extra") or {}).get(POD_NAME) or [""]
-        return _User(user.get("username", ""), user.get("uid", ""), tuple(user.get("groups") or ()), pod_names[0])
+        extra = user.get("extra") or {}
+        pod_name, pod_uid = ((extra.get(key) or [""])[0] for key in (POD_NAME, POD_UID))
+        return _User(user.get("username", ""), tuple(user.get("groups") or ()), pod_name, pod_uid)
 
     async def _may_get_rig(self, identity: Identity, namespace: str, rig: str) -> bool:
         attributes = {"namespace": namespace, "verb": "get", "group": "gastown.dev", "resource": "rigs", "name": rig}
@@ -142,9 +168,9 @@ class _Recent(Generic[V]):
             return False, None
         return True, entry[1]
 
-    def put(self, key: str, answer: V) -> None:
-        """Remember an answer for CACHE_SECONDS."""
+    def put(self, key: str, answer: V, seconds: float = CACHE_SECONDS) -> None:
+        """Remember an answer for some seconds."""
         self._entries.pop(key, None)
-        self._entries[key] = (self._clock() + CACHE_SECONDS, answer)
+        self._entries[key] = (self._clock() + seconds, answer)
         while len(self._entries) > CACHE_ENTRIES:
             self._entries.popitem(last=False)

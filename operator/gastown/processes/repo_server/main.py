@@ -9,8 +9,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gastown.api import labels
 from gastown.api.agent import Agent
-from gastown.api.kinds import AGENT
+from gastown.api.core import Pod
+from gastown.api.kinds import AGENT, POD
 from gastown.kube.aio import Client
 from gastown.kube.configuration import in_cluster
 from gastown.processes.daemon import required, run_daemon, town_namespaces
@@ -31,10 +33,12 @@ def main() -> None:
 
 async def _run(settings: ServerSettings) -> None:
     agents: Store[Agent] = Store(AGENT)
+    pods: Store[Pod] = Store(POD)
     async with Client(in_cluster(), user_agent="gastown-repo-server") as client:
         feeds = [Informer(client, AGENT, agents, namespace=namespace) for namespace in town_namespaces()]
+        feeds += [Informer(client, POD, pods, namespace=namespace, label_selector=labels.AGENT) for namespace in town_namespaces()]
         manager = Manager(feeds, [], metrics=Registry("gastown_repo_feeds"))
-        runner = create_runner(create_app(settings, Authenticator(client, agents, clock=time.monotonic)))
+        runner = create_runner(create_app(settings, Authenticator(client, agents, pods, clock=time.monotonic)))
         await runner.setup()
         try:
             async with asyncio.TaskGroup() as group:
