@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import gastown
 from gastown.local.node.launcher import RunningContainer, run_inside, start_shim, wait_process
 from gastown.local.node.log_reader import read_entries
 from gastown.local.node.mounts import Bind, plan_root
@@ -39,7 +40,7 @@ class Box:
         directory = self.state / "pods" / f"pod-{next(self._numbers)}" / "containers" / "main" / "0"
         for name in ("root", "scratch"):
             (directory / name).mkdir(parents=True)
-        visible = [sys.prefix, sys.base_prefix]
+        visible = [sys.prefix, sys.base_prefix, str(Path(gastown.__file__).parent.parent)]
         specification = {
             "run_directory": str(directory),
             "confined": True,
@@ -133,6 +134,21 @@ def test_it_holds_no_capability_and_cannot_uncover_the_host(box: Box) -> None:
     assert int(lines[0].split()[1], 16) & ~(1 << 31) == 0
     assert lines[2].split()[1] == "1"
     assert "must be superuser" in output
+
+
+def test_a_sandbox_can_be_made_inside_a_sandbox(box: Box, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    sources = [entry for entry in sys.path if entry and Path(entry).is_dir()]
+    script = (
+        f"import sys; sys.path[:] = {sources!r}\n"
+        "import asyncio, pathlib\n"
+        "from gastown.local.node.sandbox_probe import probe_sandbox\n"
+        "print(asyncio.run(probe_sandbox(pathlib.Path('/work-inside'))))\n"
+    )
+    binds = [Bind("/work-inside", str(work), read_only=False)]
+    ended, output = box.run("", arguments=[sys.executable, "-c", script], binds=binds)
+    assert (ended.code, output) == (0, "namespaces\n")
 
 
 def test_the_host_is_read_only_except_what_is_mounted_writable(box: Box, tmp_path: Path) -> None:

@@ -45,5 +45,7 @@ async def probe_sandbox(state_directory: Path) -> str:
     if ended is not None and ended.code == 0:
         return CONFINED
     reason = ended.message if ended is not None else "the probe was killed"
-    _log.warning("sandbox.unavailable agents are NOT confined on this machine: %s; they see all files of this user", reason)
+    _log.warning(
+        "sandbox.unavailable agents are NOT confined: %s. They see all files of this user; to confine them allow user namespaces", reason
+    )
     return UNCONFINED

@@ -131,12 +131,14 @@ def drop_privileges() -> None:
 
     A user namespace hands out all capabilities over its own mounts, and a process of uid 0 would keep them over exec and could unmount
     what masks the host.
-    CAP_SETFCAP alone stays within reach of uid 0: without it root can not make a user namespace of its own, as agents' own sandboxes do.
+    CAP_SETFCAP alone stays with uid 0: without it root can not make a user namespace of its own, as agents' own sandboxes do.
     """
     for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
         if capability != _CAP_SETFCAP and _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
             break  # past the kernel's last capability, or none held
+    kept = 1 << _CAP_SETFCAP if os.geteuid() == 0 else 0
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    _check(_libc.capset(ctypes.byref(header), ctypes.byref(nothing)), "capset")
+    # Effective, permitted, inheritable; then the same for capabilities from 32 on.
+    sets = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(sets)), "capset")
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl PR_SET_NO_NEW_PRIVS")
