@@ -97,7 +97,7 @@ def rig(
     name: str = "greeter", *, ready: bool = True, gates: list[Gate] | None = None, meta: Mapping[str, Any] | None = None, **spec: Any
 ) -> Rig:
     """A rig with prefix gp and one gate; `ready`: its repository is there and it was found Ready."""
-    told = [condition(conditions.REPOSITORY_READY), condition(conditions.READY)] if ready else []
+    told = [condition(conditions.REPOSITORY_READY), condition(conditions.READY, reason=reasons.ACCEPTED)] if ready else []
     wanted = {"prefix": "gp", "profileName": "apprentice", **spec}
     return Rig(
         metadata=metadata(name, **(meta or {})),

@@ -1,0 +1,271 @@
+"""Is this convoy sound, how far is it, and when is it landed?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gastown.actions import Action, Create, Emit, SetStatus
+from gastown.api import conditions
+from gastown.api.bead import Bead, Dependency, DependencyOutcome
+from gastown.api.convoy import BeadDefaults, Convoy, ConvoyStatus, Wave
+from gastown.api.names import convoy_bead_name
+from gastown.decide import convoy, outcomes
+from gastown.decide.convoy import ConvoySeen
+from support import build
+from support.build import NOON, NOON_TEXT
+
+DIAMOND = (build.template("a"), build.template("b", "a"), build.template("c", "a"), build.template("d", "b", "c"))
+STARTED = ConvoyStatus(startTime=NOON_TEXT, observedGeneration=1)
+
+
+def seen(subject: Convoy, *members: Bead) -> ConvoySeen:
+    return ConvoySeen(subject, {bead.metadata.name: bead for bead in members}, {"greeter": build.rig()})
+
+
+def listing(*members: Bead, **spec: Any) -> ConvoySeen:
+    """A convoy that lists existing beads."""
+    return seen(build.convoy(beads=[bead.metadata.name for bead in members], status=STARTED, **spec), *members)
+
+
+def status_of(what: ConvoySeen) -> ConvoyStatus:
+    (action,) = [action for action in convoy.decide(what, NOON) if isinstance(action, SetStatus)]
+    assert isinstance(action.status, ConvoyStatus)
+    return action.status
+
+
+def created(actions: list[Action]) -> dict[str, dict[str, Any]]:
+    """Local name -> the bead to be made."""
+    found = [dict(action.object) for action in actions if isinstance(action, Create) and isinstance(action.object, dict)]
+    return {bead["metadata"]["annotations"]["gastown.dev/local-name"]: bead for bead in found}
+
+
+def said(status: ConvoyStatus, type_: str) -> tuple[str, str]:
+    found = conditions.find_condition(status.conditions, type_)
+    return (found.status, found.reason) if found is not None else ("", "")
+
+
+def name_of(local: str) -> str:
+    return convoy_bead_name("gp", "uid-moods", local)
+
+
+class TestBeads:
+    def test_templates_become_beads_that_wait_for_each_other(self) -> None:
+        made = created(convoy.decide(seen(build.convoy(templates=DIAMOND)), NOON))
+        assert [bead["metadata"]["name"] for bead in made.values()] == [name_of(local) for local in "abcd"]
+        assert made["d"]["spec"]["dependencies"] == [{"id": name_of("b"), "type": "blocks"}, {"id": name_of("c"), "type": "blocks"}]
+
+    def test_a_convoy_does_not_own_its_beads_but_can_be_found_from_them(self) -> None:
+        bead = created(convoy.decide(seen(build.convoy(templates=DIAMOND)), NOON))["a"]
+        assert "ownerReferences" not in bead["metadata"]
+        assert bead["metadata"]["labels"]["gastown.dev/convoy"] == "moods"
+
+    def test_what_a_template_leaves_out_comes_from_the_defaults_and_then_from_the_kind(self) -> None:
+        defaults = BeadDefaults(rigName="greeter", priority=1, model="large", labels=["fun"])
+        templates = [build.template("a", rigName="", labels=["new"]), build.template("b", priority=0, model="small")]
+        made = created(convoy.decide(seen(build.convoy(templates=templates, defaults=defaults)), NOON))
+        assert made["a"]["spec"] == {
+            "title": "Do a",
+            "priority": 1,
+            "delivery": "Commit",
+            "rigName": "greeter",
+            "model": "large",
+            "labels": ["fun", "new"],
+            "createdBy": "convoy/moods",
+            "createdTime": NOON_TEXT,
+        }
+        assert (made["b"]["spec"]["priority"], made["b"]["spec"]["model"]) == (0, "small")
+
+    def test_only_what_is_missing_is_made(self) -> None:
+        assert set(created(convoy.decide(seen(build.convoy(templates=DIAMOND), build.bead(name_of("a"))), NOON))) == {"b", "c", "d"}
+
+    def test_a_bead_that_was_deleted_is_not_made_again(self) -> None:
+        what = seen(build.convoy(templates=DIAMOND, status=STARTED), *(build.bead(name_of(local)) for local in "abc"))
+        assert created(convoy.decide(what, NOON)) == {}
+        assert status_of(what).counts.missing == 1
+
+    def test_a_template_added_later_is_made(self) -> None:
+        subject = build.at_generation(build.convoy(templates=DIAMOND, status=STARTED), 2)
+        assert set(created(convoy.decide(seen(subject, *(build.bead(name_of(local)) for local in "abc")), NOON))) == {"d"}
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason", "words", "is_final"),
+    [
+        pytest.param(build.convoy(), "Empty", "no beads", True, id="nothing at all"),
+        pytest.param(
+            build.convoy(templates=[build.template("a"), build.template("a")]),
+            "DuplicateName",
+            "share the name a",
+            True,
+            id="same name twice",
+        ),
+        pytest.param(
+            build.convoy(templates=[build.template("a", "z")]),
+            "UnknownLocalName",
+            "a depends on z, which no template",
+            True,
+            id="unknown name",
+        ),
+        pytest.param(
+            build.convoy(templates=[build.template("a", "c"), build.template("b", "a"), build.template("c", "b")]),
+            "Cycle",
+            "a -> c -> b -> a",
+            True,
+            id="ring of templates",
+        ),
+        pytest.param(
+            build.convoy(templates=[build.template("a", rigName="gone")]),
+            "NoRig",
+            "Rig gone does not exist",
+            False,
+            id="rig does not exist",
+        ),
+        pytest.param(build.convoy(templates=[build.template("a", rigName="")]), "NoRig", "names no Rig", False, id="no rig named"),
+    ],
+)
+def test_an_unsound_convoy_is_refused_with_the_remedy_and_makes_nothing(subject: Convoy, reason: str, words: str, is_final: bool) -> None:
+    actions = convoy.decide(seen(subject), NOON)
+    status = status_of(seen(subject))
+    assert created(actions) == {}
+    assert said(status, "Ready") == ("False", reason)
+    assert said(status, "Stalled") == (("True", reason) if is_final else ("", ""))
+    assert status.phase == "Validating"
+    assert words in next(condition.message for condition in status.conditions if condition.type == "Ready")
+    assert [action.reason for action in actions if isinstance(action, Emit)] == [reason]
+
+
+def test_a_ring_of_listed_beads_is_refused_too() -> None:
+    status = status_of(listing(build.bead("gp-1", waits_for=["gp-2"]), build.bead("gp-2", waits_for=["gp-1"])))
+    assert said(status, "Ready") == ("False", "Cycle")
+
+
+LANDED = build.bead("gp-1", landed=True)
+NO_COMMIT = build.bead("gp-2", state="closed", delivery="None", phase="Closed")
+NO_COMMIT_FAILED = build.bead("gp-2", state="closed", delivery="None", closeReason="failed: no way", phase="Closed")
+CLOSED_UNLANDED = build.bead("gp-2", state="closed", phase="Closed")
+CLOSING = build.at_generation(build.bead("gp-2", state="closed", phase="Submitted"), 2)
+SKIPPED = build.bead("gp-3", state="closed", closeReason="skipped: gp-1 did not fail", phase="Closed")
+WORKING = build.held_bead("gp-2", phase="Working")
+READY = build.bead("gp-2", phase="Ready")
+GIVEN_UP = build.bead("gp-2", phase="Failed", status={"conditions": [build.condition("Startable", "False", "AttemptsExhausted")]})
+BEHIND = build.bead(
+    "gp-3", waits_for=["gp-2"], phase="Blocked", status={"dependencies": [DependencyOutcome(id="gp-2")], "blockedBy": ["gp-2"]}
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "phase", "landed"),
+    [
+        pytest.param(listing(LANDED), "Landed", ("True", "AllDone"), id="all landed"),
+        pytest.param(listing(LANDED, NO_COMMIT), "Landed", ("True", "AllDone"), id="one closed that delivers no commit"),
+        pytest.param(listing(LANDED, SKIPPED), "Landed", ("True", "AllDone"), id="one skipped"),
+        pytest.param(listing(SKIPPED), "Failed", ("False", "Skipped"), id="all skipped never lands"),
+        pytest.param(listing(LANDED, WORKING), "Running", ("False", "InProgress"), id="one at work"),
+        pytest.param(listing(LANDED, CLOSED_UNLANDED), "Failed", ("False", "MemberFailed"), id="one closed without its commit"),
+        pytest.param(listing(LANDED, CLOSING), "Running", ("False", "InProgress"), id="one closed, whose landing is not yet observed"),
+        pytest.param(listing(LANDED, NO_COMMIT_FAILED), "Failed", ("False", "MemberFailed"), id="one closed as failure"),
+        pytest.param(listing(LANDED, GIVEN_UP), "Failed", ("False", "MemberFailed"), id="one given up, nothing else to do"),
+        pytest.param(listing(GIVEN_UP, BEHIND), "Failed", ("False", "MemberFailed"), id="the rest waits for one given up"),
+        pytest.param(listing(GIVEN_UP, build.bead("gp-3", phase="Ready")), "Running", ("False", "InProgress"), id="others may go on"),
+        pytest.param(
+            listing(GIVEN_UP, build.bead("gp-3", phase="Ready"), failurePolicy="Stop"),
+            "Failed",
+            ("False", "MemberFailed"),
+            id="one failed and the policy is Stop",
+        ),
+        pytest.param(listing(READY, paused=True), "Paused", ("False", "Paused"), id="paused"),
+        pytest.param(listing(LANDED, paused=True), "Landed", ("True", "AllDone"), id="paused when all was done"),
+        pytest.param(listing(READY, cancelled=True), "Cancelled", ("False", "Cancelled"), id="cancelled"),
+    ],
+)
+def test_the_phase_follows_from_the_members(what: ConvoySeen, phase: str, landed: tuple[str, str]) -> None:
+    status = status_of(what)
+    assert (status.phase, said(status, "Landed")) == (phase, landed)
+
+
+def test_a_landed_convoy_runs_again_when_a_member_reopens() -> None:
+    landed = dataclasses.replace(STARTED, phase="Landed", landedTime=NOON_TEXT)
+    subject = build.convoy(beads=["gp-2"], status=landed)
+    status = status_of(seen(subject, READY))
+    assert (status.phase, status.landedTime) == ("Running", "")
+
+
+def test_a_convoy_whose_only_member_is_missing_does_not_land() -> None:
+    status = status_of(seen(build.convoy(beads=["gp-9"], status=STARTED)))
+    assert (status.phase, status.counts.missing, status.progress) == ("Running", 1, "0/1")
+    assert [(reason.beadName, reason.reason) for reason in status.reasons] == [("gp-9", "UnknownDependency")]
+    assert said(status, "Progressing") == ("False", "MembersWaiting")
+
+
+def test_members_are_counted_by_phase() -> None:
+    counts = status_of(listing(LANDED, GIVEN_UP, BEHIND, SKIPPED_AS_FOURTH, build.bead("gp-5", state="deferred", phase="Deferred"))).counts
+    assert (counts.total, counts.done, counts.landed, counts.skipped) == (5, 2, 1, 1)
+    assert (counts.failed, counts.blocked, counts.deferred) == (1, 1, 1)
+
+
+SKIPPED_AS_FOURTH = build.bead("gp-4", state="closed", closeReason="skipped: x", phase="Closed")
+
+
+def test_waves_follow_the_dependencies() -> None:
+    beads = [
+        build.bead(name_of("a"), landed=True),
+        build.bead(name_of("b"), waits_for=[name_of("a")]),
+        build.bead(name_of("c"), waits_for=[name_of("a")]),
+        build.bead(name_of("d"), waits_for=[name_of("b"), name_of("c")]),
+    ]
+    status = status_of(seen(build.convoy(templates=DIAMOND), *beads))
+    assert status.waves == [Wave(total=1, done=1), Wave(total=2, done=0), Wave(total=1, done=0)]
+    assert status.progress == "1/4"
+
+
+def test_the_last_wave_stands_for_all_later_ones() -> None:
+    chain = [build.bead("gp-0")] + [build.bead(f"gp-{number}", waits_for=[f"gp-{number - 1}"]) for number in range(1, 100)]
+    waves = status_of(listing(*chain)).waves
+    assert (len(waves), waves[-1].total, sum(wave.total for wave in waves)) == (64, 37, 100)
+
+
+def test_counts_are_a_roll_up() -> None:
+    (action,) = [action for action in convoy.decide(listing(WORKING), NOON) if isinstance(action, SetStatus)]
+    assert action.roll_up
+
+
+def test_a_member_that_is_not_startable_for_a_reason_of_its_own_is_named() -> None:
+    held = build.condition("Startable", "False", "UnknownDependency", "depends on gp-zz9")
+    status = status_of(listing(build.bead("gp-2", phase="Blocked", status={"conditions": [held]})))
+    assert [(reason.beadName, reason.reason) for reason in status.reasons] == [("gp-2", "UnknownDependency")]
+
+
+def test_landing_is_told_by_an_event_once() -> None:
+    first = convoy.decide(listing(LANDED), NOON)
+    assert [action.reason for action in first if isinstance(action, Emit)] == ["AllDone"]
+    told = build.convoy(beads=["gp-1"], status=status_of(listing(LANDED)))
+    assert [action for action in convoy.decide(seen(told, LANDED), NOON) if isinstance(action, Emit)] == []
+
+
+MEMBERS = st.builds(
+    build.bead,
+    st.sampled_from(["gp-1", "gp-2", "gp-3"]),
+    state=st.sampled_from(["open", "closed"]),
+    closeReason=st.sampled_from(["", "landed x", "failed", "skipped: gp-9 did not fail"]),
+    delivery=st.sampled_from(["Commit", "None"]),
+    phase=st.sampled_from(["", "Blocked", "Ready", "Working", "Submitted", "Failed", "Closed", "Landed"]),
+    status=st.builds(dict, conditions=st.lists(st.just(build.condition("Landed")), max_size=1)),
+    dependencies=st.lists(st.builds(Dependency, id=st.sampled_from(["gp-1", "gp-2", "gp-9"])), max_size=2),
+)
+
+
+@given(st.lists(MEMBERS, max_size=3, unique_by=lambda bead: bead.metadata.name), st.booleans())
+def test_a_convoy_never_lands_with_an_unlanded_commit_member(members: list[Bead], has_missing: bool) -> None:
+    names = [bead.metadata.name for bead in members] + (["gp-8"] if has_missing else [])
+    status = status_of(seen(build.convoy(beads=names, status=STARTED), *members))
+    if status.phase == "Landed":
+        assert members
+        assert not has_missing
+        assert all(outcomes.is_landed(bead) or outcomes.is_skipped(bead) or bead.spec.delivery == "None" for bead in members)
+        assert not all(outcomes.is_skipped(bead) for bead in members)
+    assert (said(status, "Landed")[0] == "True") == (status.phase == "Landed")

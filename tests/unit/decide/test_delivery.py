@@ -1,0 +1,1 @@
+"""Where is a bead's work on its way to main?"""

@@ -1,0 +1,1 @@
+"""Can sessions run with this profile?"""

@@ -1,0 +1,1 @@
+"""Is this rig ready for work?"""

@@ -1,0 +1,260 @@
+"""Which pod should this agent have, and what is it doing?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from gastown.actions import Action, Create, Delete, SetStatus, Wake
+from gastown.api import agent_profile
+from gastown.api.agent import Agent, AgentSession, AgentStatus
+from gastown.api.bead import BeadTimes
+from gastown.decide import session
+from gastown.decide.session import SessionSeen
+from gastown.decide.session_pod import SessionSettings
+from gastown.decide.times import time_text
+from support import build
+from support.build import HEAD, NOON, NOON_TEXT
+
+SETTINGS = SessionSettings(repository_url="http://repo:8080", image="gastown/session:1")
+ENDED = {"outcome": "Submitted", "reason": "GatesGreen", "usage": {"inputTokens": 5}}
+SESSION = AgentSession(uid="pod-greeter-nux-1", beadName="gp-1", number=1, startTime=NOON_TEXT)
+
+
+def seen(agent: Agent | None = None, **fields: Any) -> SessionSeen:
+    """The agent in its rig, with a bead on its hook."""
+    given: dict[str, Any] = {
+        "beads": (build.held_bead(),),
+        "rig": build.rig(),
+        "town": build.town(),
+        "profiles": {"apprentice": build.profile()},
+        **fields,
+    }
+    if given.get("pod") is not None:
+        given.setdefault("pod_bead", next(iter(given["beads"]), None))
+    return SessionSeen(agent or build.agent(), SETTINGS, **given)
+
+
+def pod_of(actions: list[Action]) -> dict[str, Any] | None:
+    """The pod to be created, or None."""
+    found = [action.object for action in actions if isinstance(action, Create) and isinstance(action.object, dict)]
+    return next((dict(made) for made in found if made["kind"] == "Pod"), None)
+
+
+def deleted(actions: list[Action]) -> list[tuple[str, int | None]]:
+    return [(action.name, action.grace_seconds) for action in actions if isinstance(action, Delete)]
+
+
+def status_of(actions: list[Action]) -> AgentStatus:
+    (status,) = [action.status for action in actions if isinstance(action, SetStatus)]
+    assert isinstance(status, AgentStatus)
+    return status
+
+
+def test_a_bead_on_the_hook_gets_a_session_at_once() -> None:
+    pod = pod_of(session.decide(seen(), NOON))
+    assert pod is not None
+    assert pod["metadata"]["name"] == "greeter-nux"
+    assert pod["metadata"]["labels"]["gastown.dev/bead"] == "gp-1"
+    assert pod["metadata"]["labels"]["gastown.dev/session"] == "1"
+
+
+def test_no_work_no_pod() -> None:
+    actions = session.decide(seen(beads=()), NOON)
+    assert pod_of(actions) is None
+    assert status_of(actions).phase == "Idle"
+
+
+def test_a_new_agent_gets_its_identity_before_its_first_pod() -> None:
+    made = session.decide(seen(build.agent(phase="", status={"conditions": []})), NOON)
+    kinds = [action.object["kind"] for action in made if isinstance(action, Create) and isinstance(action.object, dict)]
+    assert kinds == ["ServiceAccount", "Lease", "Pod"]
+
+
+def test_an_agent_just_made_for_a_binding_waits_for_it() -> None:
+    made = session.decide(seen(build.agent(phase="", status={"conditions": []}), beads=()), NOON + 1)
+    assert [type(action) for action in made] == [Wake]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"agent": build.agent(suspend=True)}, id="agent is suspended"),
+        pytest.param({"agent": build.agent(retired=True)}, id="agent is retired"),
+        pytest.param({"town": build.town(stopped=True)}, id="emergency stop"),
+        pytest.param({"rig": None}, id="rig is gone"),
+        pytest.param({"profiles": {}}, id="profile does not exist"),
+        pytest.param({"profiles": {"apprentice": build.profile(accepted=False)}}, id="profile is not accepted"),
+        pytest.param({"beads": (build.held_bead(phase="Submitted"),)}, id="bead is submitted"),
+        pytest.param({"beads": (build.held_bead(phase="Failed"),)}, id="bead was given up"),
+        pytest.param({"beads": (build.held_bead(state="deferred"),)}, id="bead is deferred"),
+        pytest.param({"beads": (build.held_bead(state="closed"),)}, id="bead is closed"),
+        pytest.param(
+            {"agent": build.agent(session=dataclasses.replace(SESSION, lastEndTime=NOON_TEXT, nextStartTime="2025-06-15T15:06:45Z"))},
+            id="back-off",
+        ),
+        pytest.param(
+            {"agent": build.agent(session=dataclasses.replace(SESSION, lastOutcome="Lost", lastEndTime=NOON_TEXT))},
+            id="bead has not recorded the lost session",
+        ),
+    ],
+)
+def test_no_session_starts(fields: dict[str, Any]) -> None:
+    assert pod_of(session.decide(seen(**fields), NOON)) is None
+
+
+def test_a_back_off_ends_by_the_clock() -> None:
+    agent = build.agent(session=dataclasses.replace(SESSION, lastEndTime=NOON_TEXT, nextStartTime="2025-06-15T15:06:45Z"))
+    assert Wake(5.0, reason="BackOff") in session.decide(seen(agent), NOON)
+    assert pod_of(session.decide(seen(agent), NOON + 5)) is not None
+
+
+def test_an_agent_of_several_beads_works_on_the_oldest_binding() -> None:
+    old, new = build.held_bead("gp-9", since="2025-06-15T14:00:00Z"), build.held_bead("gp-1")
+    fresh = build.bead("gp-0", assignee="greeter-nux", phase="Ready", status={"times": BeadTimes(hookedTime="2025-06-01T00:00:00Z")})
+    assert session.chosen_bead((new, fresh, old)) == old
+    assert session.chosen_bead((fresh,)) == fresh
+
+
+class TestStatus:
+    def test_a_started_session_is_told_with_its_pod(self) -> None:
+        status = status_of(session.decide(seen(pod=build.session_pod(phase="Pending")), NOON))
+        assert (status.phase, status.beadName, status.session) == ("Starting", "gp-1", SESSION)
+
+    def test_working_is_told_when_the_session_is_no_short_one(self) -> None:
+        what = seen(build.agent(phase="Starting", session=SESSION), pod=build.session_pod())
+        assert status_of(session.decide(what, NOON + 1)).phase == "Starting"
+        assert status_of(session.decide(what, NOON + 3)).phase == "Working"
+
+    def test_a_finished_session_waits_until_its_bead_has_recorded_it(self) -> None:
+        pod = build.session_pod(exit_code=0, message=ENDED)
+        assert session.decide(seen(build.agent(session=SESSION), pod=pod), NOON + 61) == []
+
+    def test_a_recorded_session_is_told_and_its_pod_deleted_in_one_decision(self) -> None:
+        pod = build.session_pod(exit_code=0, message=ENDED)
+        bead = build.held_bead(phase="Submitted", status={"sessionUid": pod.metadata.uid})
+        actions = session.decide(seen(build.agent(phase="Working", session=SESSION), beads=(bead,), pod=pod), NOON + 61)
+        status = status_of(actions)
+        assert (status.phase, status.beadName, status.session.lastOutcome, status.usage.inputTokens) == ("Idle", "", "Submitted", 5)
+        assert deleted(actions) == [("greeter-nux", None)]
+
+    @pytest.mark.parametrize(
+        ("attempts", "seconds"), [pytest.param(0, 5, id="first"), pytest.param(2, 20, id="third"), pytest.param(30, 300, id="thirty-first")]
+    )
+    def test_failures_are_followed_by_a_doubling_back_off(self, attempts: int, seconds: int) -> None:
+        pod = build.session_pod(exit_code=1, message={"outcome": "Failed"})
+        bead = build.held_bead(status={"sessionUid": pod.metadata.uid})
+        agent = build.agent(session=SESSION, status={"attempts": attempts})
+        status = status_of(session.decide(seen(agent, beads=(bead,), pod=pod), NOON))
+        assert (status.attempts, status.cv.failedSessions) == (attempts + 1, 1)
+        assert status.session.nextStartTime == time_text(NOON + seconds)
+
+    @pytest.mark.parametrize(
+        ("phase", "outcome", "attempts"),
+        [pytest.param("Working", "Lost", 1, id="without warning"), pytest.param("Stopping", "Handoff", 0, id="while it was being stopped")],
+    )
+    def test_a_pod_that_is_gone_is_a_lost_session_unless_it_was_stopped(self, phase: str, outcome: str, attempts: int) -> None:
+        actions = session.decide(seen(build.agent(phase=phase, session=SESSION)), NOON)
+        status = status_of(actions)
+        assert (status.session.lastOutcome, status.attempts) == (outcome, attempts)
+        assert (pod_of(actions) is None) == (outcome == "Lost")
+
+    def test_looking_again_decides_the_same(self) -> None:
+        what = seen(pod=build.session_pod(phase="Pending"))
+        status = status_of(session.decide(what, NOON))
+        again = dataclasses.replace(what, agent=dataclasses.replace(what.agent, status=status))
+        assert status_of(session.decide(again, NOON + 9)) == status
+
+
+class TestStopping:
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            pytest.param({"town": build.town(stopped=True)}, id="emergency stop"),
+            pytest.param({"agent": build.agent(suspend=True, session=SESSION)}, id="agent is suspended"),
+            pytest.param({"agent": build.agent(retired=True, session=SESSION)}, id="agent is retired"),
+            pytest.param({"beads": (), "pod_bead": build.bead()}, id="bead was taken from it"),
+            pytest.param({"beads": (), "pod_bead": None}, id="bead was deleted"),
+            pytest.param({"beads": (build.held_bead(state="pinned"),)}, id="bead was pinned"),
+        ],
+    )
+    def test_a_session_is_stopped_with_grace(self, fields: dict[str, Any]) -> None:
+        actions = session.decide(seen(pod=build.session_pod(), **fields), NOON + 5)
+        assert deleted(actions) == [("greeter-nux", 60)]
+        assert status_of(actions).phase == "Stopping"
+
+    @pytest.mark.parametrize(
+        "bead",
+        [
+            pytest.param(build.held_bead(phase="Submitted", status={"times": BeadTimes(submittedTime=NOON_TEXT)}), id="bead is submitted"),
+            pytest.param(
+                build.held_bead(state="closed", phase="Closed", status={"times": BeadTimes(closedTime=NOON_TEXT)}), id="bead is closed"
+            ),
+        ],
+    )
+    def test_a_session_whose_bead_is_done_may_end_by_itself_for_a_while(self, bead: Any) -> None:
+        what = seen(build.agent(phase="Working", session=SESSION), beads=(bead,), pod=build.session_pod())
+        assert deleted(session.decide(what, NOON + 30)) == []
+        assert deleted(session.decide(what, NOON + 90)) == [("greeter-nux", 60)]
+
+    def test_a_pod_that_is_being_deleted_is_not_deleted_again(self) -> None:
+        actions = session.decide(seen(pod=build.session_pod(deleted=NOON_TEXT), town=build.town(stopped=True)), NOON)
+        assert deleted(actions) == []
+        assert status_of(actions).phase == "Stopping"
+
+
+class TestPod:
+    def make(self, profile: Any = None, **bead: Any) -> dict[str, Any]:
+        given = profile or build.profile()
+        pod = pod_of(session.decide(seen(beads=(build.held_bead(**bead),), profiles={"apprentice": given}), NOON))
+        assert pod is not None
+        return pod
+
+    def test_it_is_owned_by_its_agent_and_runs_as_it(self) -> None:
+        pod = self.make()
+        (owner,) = pod["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["controller"]) == ("Agent", "greeter-nux", True)
+        assert pod["spec"]["serviceAccountName"] == "greeter-nux"
+        assert pod["spec"]["restartPolicy"] == "Never"
+
+    def test_it_satisfies_the_restricted_standard(self) -> None:
+        spec = self.make()["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in (*spec["initContainers"], *spec["containers"]):
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+    def test_its_token_is_for_the_repo_server_alone(self) -> None:
+        volumes = {volume["name"]: volume for volume in self.make()["spec"]["volumes"]}
+        (source,) = volumes["repo-token"]["projected"]["sources"]
+        assert source["serviceAccountToken"] == {"audience": "gastown-repo", "expirationSeconds": 3600, "path": "token"}
+
+    def test_it_goes_on_from_the_newest_commit_of_the_work(self) -> None:
+        assert self.environment(status={"head": HEAD})["GASTOWN_START_COMMIT"] == HEAD
+
+    def test_the_model_asked_for_wins_over_the_profiles(self) -> None:
+        assert self.environment(build.profile(model="small"), model="large")["GASTOWN_MODEL"] == "large"
+
+    def test_gates_and_command_arrive_as_json_that_the_node_does_not_expand(self) -> None:
+        told = self.environment(build.profile(command=["sh", "-c", "echo $(HOME)"]))
+        assert told["GASTOWN_AGENT_COMMAND"] == '["sh", "-c", "echo $$(HOME)"]'
+        assert json.loads(told["GASTOWN_GATES"]) == [{"name": "unit-tests", "command": ["make", "test"], "timeoutSeconds": 1800}]
+
+    def test_a_profile_can_not_bend_the_contract(self) -> None:
+        profile = build.profile(env=[agent_profile.EnvVar(name="GASTOWN_BEAD", value="gp-9")])
+        (container,) = self.make(profile)["spec"]["containers"]
+        assert [item["value"] for item in container["env"] if item["name"] == "GASTOWN_BEAD"][-1] == "gp-1"
+
+    def test_a_profiles_secrets_reach_the_agent_and_not_the_checkout(self) -> None:
+        spec = self.make(build.profile(secretNames=["model-key"]))["spec"]
+        assert spec["containers"][0]["envFrom"] == [{"secretRef": {"name": "model-key"}}]
+        assert "envFrom" not in spec["initContainers"][0]
+        assert "profile-0" not in [mount["name"] for mount in spec["initContainers"][0]["volumeMounts"]]
+
+    def environment(self, profile: Any = None, **bead: Any) -> dict[str, str]:
+        (container,) = self.make(profile, **bead)["spec"]["containers"]
+        return {item["name"]: item.get("value", "") for item in container["env"]}

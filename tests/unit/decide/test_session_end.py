@@ -1,0 +1,1 @@
+"""How did this session end?"""

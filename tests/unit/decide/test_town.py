@@ -1,0 +1,1 @@
+"""What is in the town, and is it stopped?"""
