@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gastown.api import conditions, reasons
+from gastown.api.gate_run import GateRun
 from gastown.api.labels import RETRY_REQUESTED_AT
 from gastown.api.rig import Gate
 from gastown.decide.times import time_text
@@ -68,12 +69,34 @@ def test_a_head_that_is_not_on_its_branch_is_not_taken_in(town: QueueTown) -> No
 def test_a_head_that_is_red_alone_twice_is_rejected_with_its_log_and_main_stays(town: QueueTown) -> None:
     before = git_builder.main_of(town.repository)
     name = town.submit("gr-1", work(town, {"a": b"1"}))
-    town.settle(lambda _: reasons.FAILED)
+    town.settle(lambda run: reasons.FAILED if run.spec.members else reasons.PASSED)
     status = town.requests[name].status
     assert status.phase == "Rejected"
     assert [result.verdict for result in status.gateResults] == ["Failed"]
-    assert [run.spec.attempt for run in town.gate_runs.values()] == [1, 2]
+    assert [(run.spec.members, run.spec.attempt) for run in town.gate_runs.values()] == [([name], 1), ([name], 2), ([], 1)]
     assert git_builder.main_of(town.repository) == before
+
+
+def test_on_a_red_main_nobody_is_rejected_and_the_repair_lands_and_frees_the_others(town: QueueTown) -> None:
+    start = git_builder.main_of(town.repository)
+    victim = town.submit("gr-1", work(town, {"a": b"1"}, start))
+    repair = town.submit("gr-2", work(town, {"repair": b"1"}, start), agent="greeter-nux")
+
+    def verdict(run: GateRun) -> str:
+        is_repaired = "repair" in git_builder.read_files(town.repository, run.spec.tree)
+        return reasons.PASSED if is_repaired else reasons.FAILED
+
+    town.settle(verdict)
+    assert (town.phase(repair), town.phase(victim)) == ("Landed", "Landed")
+
+
+def test_a_request_on_a_red_main_is_held_and_told_that_main_is_red_itself(town: QueueTown) -> None:
+    name = town.submit("gr-1", work(town, {"a": b"1"}))
+    town.settle(lambda _: reasons.FAILED)
+    landed = conditions.find_condition(town.requests[name].status.conditions, conditions.LANDED)
+    assert landed is not None
+    assert (town.phase(name), landed.reason) == ("Held", reasons.GATE_FAILED)
+    assert "red, and so is main itself" in landed.message
 
 
 def test_one_red_may_be_a_flaky_gate(town: QueueTown) -> None:

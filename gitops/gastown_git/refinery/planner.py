@@ -9,12 +9,13 @@ spends every free gate slot: a candidate is a base and a group, evidence is per 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gastown_git.ref_names import ObjectId
-from gastown_git.refinery.verdicts import Evidence
+from gastown_git.refinery.verdicts import Attempt, Evidence, Verdict
 
 STRIKES = 2
 """Reds alone on green main before a merge request is rejected: one could be a flaky gate."""
@@ -50,7 +51,7 @@ class Candidate:
 
     Attributes:
         base: A commit: the anchor of main, or a candidate in flight.
-        members: Names of merge requests.
+        members: Names of merge requests; none is the base itself, gated to learn whether it is green.
     """
 
     base: ObjectId
@@ -94,7 +95,7 @@ class QueueView:
         entries: The queue in any order.
         built: What is known about candidates; one that is missing has not been tried.
         evidence: Tree -> gate results under the rig's present gates.
-        strikes: Merge request -> reds it caused alone, under the present gates.
+        strikes: Merge request -> reds it caused alone, see `count_strikes`.
         running: Trees whose gates run now.
         free_slots: Gate runs that may be started.
     """
@@ -159,6 +160,21 @@ class ReturnConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldForMain:
+    """The merge request is red and so is main itself, so nobody can tell whose fault it is; it is tried again when main has moved.
+
+    Attributes:
+        tree: Whose evidence shows the red of the merge request.
+        main_tree: Whose evidence shows the red of main.
+    """
+
+    member: str
+    base: ObjectId
+    tree: ObjectId
+    main_tree: ObjectId
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """The gates could not speak about the merge request, repeatedly; a person should look.
 
@@ -171,27 +187,54 @@ class Hold:
     errors: int
 
 
-Decision: TypeAlias = Build | StartGates | Land | Reject | ReturnConflict | Hold
+TurnAway: TypeAlias = Reject | ReturnConflict | HoldForMain | Hold
+Decision: TypeAlias = Build | StartGates | Land | TurnAway
 
 
 def plan(view: QueueView) -> list[Decision]:
     """What to do now; empty when there is nothing but to wait for gates.
 
+    What is green lands, whatever its place, and a gate that runs is waited for: a more urgent merge request that comes meanwhile
+    goes next, where putting it in front would throw the finished work away, each time one comes.
     Merge requests that are turned away make room for the next in the same answer, so that one look empties the queue of them.
     """
+    order = in_order(view.entries)
+    for entry in order:
+        candidate = Candidate(view.anchor, (entry.name,))
+        built = view.built.get(candidate)
+        if isinstance(built, Built) and _evidence(view, built).is_green:
+            return [Land(candidate, built)]
+    if _is_gating(view, order):
+        return []
     turned_away: list[Decision] = []
-    for entry in in_order(view.entries):
+    for entry in order:
         decision = _for_first(view, entry)
-        if isinstance(decision, (Reject, ReturnConflict, Hold)):
-            turned_away.append(decision)
-            continue
-        return [*turned_away, decision] if decision is not None else turned_away
+        turned_away += [] if decision is None else [decision]
+        if not isinstance(decision, Reject | ReturnConflict | HoldForMain | Hold):
+            break
     return turned_away
 
 
 def in_order(entries: Sequence[Entry]) -> list[Entry]:
     """The queue, first to land first: by priority, then the older convoy, then the earlier submission."""
     return sorted(entries, key=lambda entry: (entry.priority, entry.convoy_time, entry.submitted_time, entry.name))
+
+
+def count_strikes(known: Iterable[Evidence]) -> dict[str, int]:
+    """Count the reds that merge requests caused alone, leaving out those on a base that is known to be red by itself.
+
+    Args:
+        known: All evidence under the rig's present gates.
+
+    Returns:
+        Name of the merge request -> reds; without those that have none.
+    """
+    known = list(known)
+    red_bases = {
+        attempt.candidate for evidence in known if not evidence.is_green for attempt in evidence.attempts if _is_red(attempt, members=0)
+    }
+    alone = [attempt for evidence in known for attempt in evidence.attempts if _is_red(attempt, members=1)]
+    return dict(Counter(attempt.members[0] for attempt in alone if attempt.base not in red_bases))
 
 
 def _for_first(view: QueueView, entry: Entry) -> Decision | None:
@@ -201,16 +244,44 @@ def _for_first(view: QueueView, entry: Entry) -> Decision | None:
         return Build(candidate)
     if isinstance(built, Conflict):
         return ReturnConflict(entry.name, view.anchor, built)
-    if built.tree in view.running:
-        return None
-    evidence = view.evidence.get(built.tree)
-    if evidence is not None and evidence.is_green:
-        return Land(candidate, built)
-    if evidence is not None and evidence.reds and view.strikes.get(entry.name, 0) >= STRIKES:
+    evidence = _evidence(view, built)
+    if evidence.reds and max(evidence.reds, view.strikes.get(entry.name, 0)) >= STRIKES:
+        return _for_red(view, entry, built)
+    return _gate(view, entry, candidate, built)
+
+
+def _for_red(view: QueueView, entry: Entry, built: Built) -> Decision | None:
+    """Red twice: rejected if main is green without it, which an adopted main or one under new gates has still to show."""
+    main = Candidate(view.anchor, ())
+    main_built = view.built.get(main)
+    if main_built is None:
+        return Build(main)
+    assert isinstance(main_built, Built), f"nothing stacked on {view.anchor} can not conflict"
+    evidence = _evidence(view, main_built)
+    if evidence.is_green:
         return Reject(entry.name, view.anchor, built.tree)
-    errors = evidence.errors_since(entry.retry_time) if evidence is not None else 0
+    if evidence.reds >= STRIKES:
+        return HoldForMain(entry.name, view.anchor, built.tree, main_built.tree)
+    return _gate(view, entry, main, main_built)
+
+
+def _gate(view: QueueView, entry: Entry, candidate: Candidate, built: Built) -> StartGates | Hold | None:
+    evidence = _evidence(view, built)
+    errors = evidence.errors_since(entry.retry_time)
     if errors >= GATE_ERRORS:
         return Hold(entry.name, built.tree, errors)
-    if view.free_slots <= 0:
-        return None
-    return StartGates(candidate, built, evidence.next_attempt if evidence is not None else 1)
+    return StartGates(candidate, built, evidence.next_attempt) if view.free_slots > 0 else None
+
+
+def _is_gating(view: QueueView, order: Sequence[Entry]) -> bool:
+    candidates = [Candidate(view.anchor, ()), *(Candidate(view.anchor, (entry.name,)) for entry in order)]
+    found = [view.built.get(candidate) for candidate in candidates]
+    return any(isinstance(built, Built) and built.tree in view.running for built in found)
+
+
+def _evidence(view: QueueView, built: Built) -> Evidence:
+    return view.evidence.get(built.tree) or Evidence("", built.tree)
+
+
+def _is_red(attempt: Attempt, *, members: int) -> bool:
+    return attempt.verdict is Verdict.FAILED and len(attempt.members) == members

@@ -62,8 +62,10 @@ class Look:
         told: MergeRequest name -> its status as it should be.
         actions: GateRuns to create and to delete.
         head, queue: For the Rig.
+        held: Names held in this look; not merely waiting for their turn.
     """
 
+    held: set[str] = field(default_factory=set)
     told: dict[str, MergeRequestStatus] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     head: RigHead = field(default_factory=RigHead)
@@ -174,7 +176,7 @@ class MergeQueue:
                 case planner.StartGates(candidate, built, attempt):
                     self._start_gates(seen.rig, candidate, built, attempt, requests, result, now)
                     again = True
-                case planner.Reject() | planner.ReturnConflict() | planner.Hold():
+                case planner.Reject() | planner.ReturnConflict() | planner.HoldForMain() | planner.Hold():
                     self._turn_away(decision, requests, result, now)
         return again
 
@@ -200,7 +202,7 @@ class MergeQueue:
             entries=entries,
             built=self._built,
             evidence=self._evidence,
-            strikes=verdicts.strikes(self._evidence.values()),
+            strikes=planner.count_strikes(self._evidence.values()),
             running=frozenset(running),
             free_slots=seen.rig.spec.maxGateRuns - len(running),
         )
@@ -256,12 +258,13 @@ class MergeQueue:
 
     def _turn_away(
         self,
-        decision: planner.Reject | planner.ReturnConflict | planner.Hold,
+        decision: planner.TurnAway,
         requests: dict[str, MergeRequest],
         result: Look,
         now: float,
     ) -> None:
         mr = _with(requests[decision.member], result.told[decision.member])
+        result.held.add(decision.member)
         result.told[decision.member] = verdicts.turned_away(decision, mr, self._evidence, time_text(now))
 
     # -- the rest
@@ -272,7 +275,7 @@ class MergeQueue:
         for position, entry in enumerate(order, start=1):
             mr, told = requests[entry.name], result.told[entry.name]
             # The position of one that waits already is not written again: with n waiting that would be n writes per landing.
-            if told.phase not in (mr_api.PHASE_QUEUED, mr_api.PHASE_GATING):
+            if told.phase not in (mr_api.PHASE_QUEUED, mr_api.PHASE_GATING) and entry.name not in result.held:
                 result.told[entry.name] = statuses.waiting(_with(mr, told), position, time_text(now))
 
     def _collect(self, seen: Seen, now: float, result: Look) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from gastown.api import conditions, gate_run, reasons
 from gastown.api import merge_request as mr_api
@@ -39,12 +38,6 @@ def attempt_of(run: GateRun) -> Attempt | None:
     )
 
 
-def strikes(known: Iterable[Evidence]) -> dict[str, int]:
-    """MergeRequest -> reds it caused alone."""
-    reds = (attempt.members[0] for evidence in known for attempt in evidence.attempts if _is_red_alone(attempt))
-    return dict(Counter(reds))
-
-
 def results(evidence: Evidence | None) -> list[mr_api.GateResult]:
     """The gate results that decide: of the first green run, else of the last run."""
     if evidence is None or not evidence.attempts:
@@ -69,9 +62,7 @@ def green_run_name(rig_name: str, digest: str, evidence: Evidence | None) -> str
     return gate_run_name(rig_name, evidence.tree, digest, greens[0]) if greens and evidence is not None else ""
 
 
-def turned_away(
-    decision: planner.Reject | planner.ReturnConflict | planner.Hold, seen: MergeRequest, known: Mapping[ObjectId, Evidence], now_time: str
-) -> MergeRequestStatus:
+def turned_away(decision: planner.TurnAway, seen: MergeRequest, known: Mapping[ObjectId, Evidence], now_time: str) -> MergeRequestStatus:
     """The status of a MergeRequest the planner turned away, with the evidence a person or the next session needs."""
     if isinstance(decision, planner.ReturnConflict):
         found = decision.conflict
@@ -85,13 +76,14 @@ def turned_away(
             f"the gates could not speak {decision.errors} times; look at gateResults, then annotate with gastown.dev/retry-requested-at"
         )
         return statuses.held(seen, reasons.GATE_ERROR, message, now_time)
+    if isinstance(decision, planner.HoldForMain):
+        message = (
+            f"red, and so is {seen.spec.target} itself at {decision.base}; tried again when {seen.spec.target} has moved: repair it first"
+        )
+        return statuses.held(seen, reasons.GATE_FAILED, message, now_time)
     red = ", ".join(result.name for result in told if result.verdict == gate_run.VERDICT_FAILED)
     message = f"red alone on green {seen.spec.target} at {decision.base}, twice: {red}"
     return statuses.over(seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told)
-
-
-def _is_red_alone(attempt: Attempt) -> bool:
-    return attempt.verdict is Verdict.FAILED and len(attempt.members) == 1
 
 
 def _gate_result(result: GateRunResult) -> GateResult:
