@@ -73,10 +73,7 @@ def build_specification(
     """
     arguments = [expand(each, environment) for each in [*(container.get("command") or []), *(container.get("args") or [])]]
     if not container.get("command"):
-        raise ContainerProblem(
-            f"container {container['name']} of pod {pod['metadata']['namespace']}/{pod['metadata']['name']} has no command; "
-            f"the process node runs no images, so set `command` to a program that is on PATH"
-        )
+        raise ContainerProblem("no command is given; the process node runs no images, so set `command` to a program that is on PATH")
     for name in ("root", "scratch"):
         (directory / name).mkdir(exist_ok=True)
     termination_log = directory / "termination-log"

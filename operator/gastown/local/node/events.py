@@ -30,13 +30,13 @@ class EventRecorder:
     def warn(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
         """Tell about a pod, unless the same was told in the last ten minutes."""
         metadata = pod["metadata"]
-        _log.warning("pod.%s namespace=%s name=%s message=%s", reason, metadata["namespace"], metadata["name"], message)
         key = (metadata["uid"], reason, message)
         if time.monotonic() - self._told.get(key, -_REPEAT_SECONDS) < _REPEAT_SECONDS:
             return
         if len(self._told) >= _REMEMBERED:
             self._told.clear()
         self._told[key] = time.monotonic()
+        _log.warning("pod.%s namespace=%s name=%s message=%s", reason, metadata["namespace"], metadata["name"], message)
         task = asyncio.create_task(self._write(metadata, reason, message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

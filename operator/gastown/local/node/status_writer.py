@@ -94,7 +94,7 @@ class StatusWriter:
 
 def _is_urgent(before: dict[str, Any] | None, status: dict[str, Any]) -> bool:
     if before is None:
-        return True
+        return bool(status["phase"] != "Pending")
     return before["phase"] != status["phase"] or _readiness(before) != _readiness(status)
 
 
