@@ -118,14 +118,15 @@ def _terminated(pod: Pod) -> ContainerStateTerminated | None:
 def _message(ended: ContainerStateTerminated) -> dict[str, Any]:
     try:
         told = json.loads(ended.message)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter by "[[[[...": a session must not stop the decider of its bead
         return {}
     return told if isinstance(told, dict) else {}
 
 
 def _text(told: Mapping[str, Any], name: str) -> str:
     value = told.get(name)
-    return value if isinstance(value, str) else ""
+    # JSON may spell half a surrogate pair, which no writer can encode: the status would never be written.
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else ""
 
 
 def _commit(told: Mapping[str, Any], name: str) -> str:

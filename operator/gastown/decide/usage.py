@@ -34,7 +34,7 @@ def of_session(told: Mapping[str, Any], prices: Prices, wall_seconds: int) -> Us
     if "costMicroUSD" not in told:
         due = [(count, price) for count, price in zip(tokens.values(), priced, strict=True) if count]
         unpriced = int(any(price is None for _, price in due))
-        cost = 0 if unpriced else sum(count * (price or 0) for count, price in due) // MILLION
+        cost = 0 if unpriced else min(CEILING, sum(count * (price or 0) for count, price in due) // MILLION)
     return Usage(sessions=1, wallSeconds=max(0, wall_seconds), costMicroUSD=cost, unpricedSessions=unpriced, **tokens)
 
 
