@@ -152,9 +152,15 @@ class Operator:
         return connection_info(self.client.configuration, dt.datetime.now(dt.UTC))
 
     async def _start(self, **_: Any) -> None:
+        """kopf begins to scan when this returns, once: what it watches must answer by then."""
         self._work = asyncio.create_task(self._run_loop(), name="control loop")
+        synced = asyncio.ensure_future(self.manager.wait_synced())
+        await asyncio.wait([self._work, synced], return_when=asyncio.FIRST_COMPLETED)
+        synced.cancel()
 
     async def _finish(self, **_: Any) -> None:
+        # After a signal nobody else sets it, and kopf 1.45 waits 5 s for its own waiter on it.
+        self._stopping.set()
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work], timeout=STOP_SECONDS)

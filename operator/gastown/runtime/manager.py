@@ -80,9 +80,13 @@ class Manager:
         waiting = [feed.name for feed in self._feeds if not feed.pulse.is_synced]
         return f"not synced: {', '.join(waiting)}" if waiting else ""
 
-    async def _freeze_when_synced(self) -> None:
+    async def wait_synced(self) -> None:
+        """Return once every feed has held everything."""
         for feed in self._feeds:
             await feed.pulse.wait_synced()
+
+    async def _freeze_when_synced(self) -> None:
+        await self.wait_synced()
         # What the first LIST brought lives long: with it frozen, a full collection stops the loop for ~0 instead of up to seconds.
         gc.collect()
         gc.freeze()
