@@ -29,7 +29,7 @@ REJECTED = request("1" * 40, created=EARLIER, phase="Rejected")
 CONFLICTED = request("2" * 40, created=LATER, phase="Conflicted")
 SUPERSEDED = request("3" * 40, created=EARLIER, phase="Superseded")
 FIRST_LANDED = request("4" * 40, created=EARLIER, phase="Landed", status={"landedCommit": "f" * 40})
-LANDED = request("5" * 40, created=LATER, phase="Landed")
+LANDED = request("5" * 40, phase="Landed")
 EMPTY = request("6" * 40, created=LATER, pinned=True, verified="False/EmptyChange")
 
 

@@ -1,1 +1,0 @@
-"""Can sessions run with this profile?"""

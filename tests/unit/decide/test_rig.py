@@ -1,1 +1,0 @@
-"""Is this rig ready for work?"""

@@ -1,1 +1,0 @@
-"""What is in the town, and is it stopped?"""
