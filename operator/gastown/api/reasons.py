@@ -7,6 +7,7 @@ ACCEPTED = "Accepted"
 INVALID = "Invalid"
 SUSPENDED = "Suspended"
 EMERGENCY_STOP = "EmergencyStop"
+THAWED = "Thawed"
 
 # Bead: why it may not start
 STARTABLE = "Startable"

@@ -96,4 +96,4 @@ def _event(subject: Town, phase: str) -> Emit:
     if phase == town.PHASE_STOPPED:
         text = f"nothing is bound, started or landed: {subject.spec.emergencyStop.reason or 'no reason given'}"
         return Emit(subject, WARNING, reasons.EMERGENCY_STOP, text)
-    return Emit(subject, NORMAL, "Thawed", "the emergency stop is off; work goes on where it was")
+    return Emit(subject, NORMAL, reasons.THAWED, "the emergency stop is off; work goes on where it was")
