@@ -66,7 +66,9 @@ def decide(seen: ConvoySeen, now: float) -> list[Action]:
 def _missing_beads(seen: ConvoySeen, plan: ConvoyPlan) -> list[Action]:
     """Beads of templates that were never made. One that was made and is gone was deleted by somebody: it is not made again."""
     subject = seen.convoy
-    was_complete = subject.status.startTime and subject.status.observedGeneration == subject.metadata.generation
+    # Not by observedGeneration alone: this generation may have been observed and refused.
+    ready = conditions.find_condition(subject.status.conditions, conditions.READY)
+    was_complete = ready is not None and ready.status == "True" and ready.observedGeneration == subject.metadata.generation
     if was_complete or subject.spec.cancelled:
         return []
     missing = [template for template in subject.spec.templates if plan.names[template.name] not in seen.beads]

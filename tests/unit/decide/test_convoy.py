@@ -20,7 +20,7 @@ from support import build
 from support.build import NOON, NOON_TEXT
 
 DIAMOND = (build.template("a"), build.template("b", "a"), build.template("c", "a"), build.template("d", "b", "c"))
-STARTED = ConvoyStatus(startTime=NOON_TEXT, observedGeneration=1)
+STARTED = ConvoyStatus(startTime=NOON_TEXT, observedGeneration=1, conditions=[build.condition("Ready")])
 
 
 def seen(subject: Convoy, *members: Bead) -> ConvoySeen:
@@ -91,6 +91,22 @@ class TestBeads:
     def test_a_template_added_later_is_made(self) -> None:
         subject = build.at_generation(build.convoy(templates=DIAMOND, status=STARTED), 2)
         assert set(created(convoy.decide(seen(subject, *(build.bead(name_of(local)) for local in "abc")), NOON))) == {"d"}
+
+    def test_a_template_added_later_is_made_though_it_was_refused_at_first(self) -> None:
+        added = [*DIAMOND, build.template("e", rigName="later")]
+        subject = build.at_generation(build.convoy(templates=added, status=STARTED), 2)
+        members = {name_of(local): build.bead(name_of(local)) for local in "abcd"}
+        refused = dataclasses.replace(subject, status=status_of(ConvoySeen(subject, members, {"greeter": build.rig()})))
+        assert said(refused.status, "Ready") == ("False", "NoRig")
+        rigs = {"greeter": build.rig(), "later": build.rig("later", prefix="lt")}
+        assert set(created(convoy.decide(ConvoySeen(refused, members, rigs), NOON))) == {"e"}
+
+    def test_bead_names_follow_from_the_convoy_object_and_the_local_name_alone(self) -> None:
+        names = [name_of(local) for local in "abcd"]
+        again = build.convoy(templates=DIAMOND[::-1], meta={"generation": 7, "labels": {"team": "fun"}}, title="again")
+        assert sorted(bead["metadata"]["name"] for bead in created(convoy.decide(seen(again), NOON)).values()) == sorted(names)
+        other = build.convoy(templates=DIAMOND, meta={"uid": "uid-other"})
+        assert not {bead["metadata"]["name"] for bead in created(convoy.decide(seen(other), NOON)).values()} & set(names)
 
 
 @pytest.mark.parametrize(
