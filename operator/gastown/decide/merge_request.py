@@ -73,7 +73,8 @@ def _finding(seen: MergeRequestSeen) -> tuple[str, str]:
         return reasons.BEAD_CLOSED, f"Bead {mr.spec.beadName} is closed: {bead.spec.closeReason}"
     newer = [other for other in seen.others if delivery.age_key(other) > delivery.age_key(mr) and other.spec.agentName == mr.spec.agentName]
     if newer:
-        return reasons.SUPERSEDED, f"{newer[-1].metadata.name} is newer"
+        # The newest, not whichever is seen last: a message that changes is a write.
+        return reasons.SUPERSEDED, f"{max(newer, key=delivery.age_key).metadata.name} is newer"
     was_verified = conditions.is_true(mr.status.conditions, conditions.VERIFIED)
     held_by = bead.spec.assignee
     if held_by != mr.spec.agentName and not (was_verified and not held_by):

@@ -14,6 +14,9 @@ from support.build import NOON, NOON_TEXT
 
 HELD = build.held_bead()
 NEWER = build.merge_request(head="b" * 40, meta={"creationTimestamp": "2025-06-15T16:00:00Z"})
+NEWEST = build.merge_request(head="1" * 40, meta={"creationTimestamp": "2025-06-15T17:00:00Z"})
+OLDER = build.merge_request(head="e" * 40, meta={"creationTimestamp": "2025-06-15T14:00:00Z"})
+OF_ANOTHER = build.merge_request(agent_name="greeter-max", head="f" * 40, meta={"creationTimestamp": "2025-06-15T16:00:00Z"})
 
 
 def verified(seen: MergeRequestSeen) -> dict[str, Any] | None:
@@ -43,6 +46,8 @@ def verified(seen: MergeRequestSeen) -> dict[str, Any] | None:
             build.merge_request(pinned=True, status={"changedPaths": 0}), HELD, (), ("False", "EmptyChange"), id="nothing changed"
         ),
         pytest.param(build.merge_request(pinned=True), HELD, (NEWER,), ("False", "Superseded"), id="there is a newer one"),
+        pytest.param(build.merge_request(pinned=True), HELD, (OLDER,), ("True", "Verified"), id="there is an older one"),
+        pytest.param(build.merge_request(pinned=True), HELD, (OF_ANOTHER,), ("True", "Verified"), id="the newer one is another agent's"),
         pytest.param(
             build.merge_request(pinned=True, verified="True"),
             build.held_bead(agent_name="greeter-max"),
@@ -73,6 +78,22 @@ def test_verified_follows_from_api_facts(request_: Any, bead: Any, others: Any, 
 )
 def test_nothing_is_said_before_the_head_is_pinned_nor_when_all_is_over(request_: Any, bead: Any) -> None:
     assert verified(MergeRequestSeen(request_, bead)) is None
+
+
+def test_the_newest_request_is_named_in_whichever_order_they_are_seen() -> None:
+    for others in ((NEWER, NEWEST), (NEWEST, NEWER)):
+        condition = verified(MergeRequestSeen(build.merge_request(pinned=True), HELD, others))
+        assert condition is not None
+        assert condition["message"] == f"{NEWEST.metadata.name} is newer"
+
+
+@pytest.mark.parametrize(
+    ("bead", "holder"), [pytest.param(build.bead(), "nobody", id="free"), pytest.param(build.held_bead(agent_name="ann"), "ann", id="held")]
+)
+def test_a_wrong_agent_is_told_who_holds_the_bead(bead: Any, holder: str) -> None:
+    condition = verified(MergeRequestSeen(build.merge_request(pinned=True), bead))
+    assert condition is not None
+    assert condition["message"] == f"greeter-nux does not hold gp-1; {holder} does"
 
 
 def test_a_verdict_outlives_the_binding() -> None:
