@@ -9,13 +9,13 @@ import pytest
 
 from gastown.actions import Action, Create, SetStatus, Wake
 from gastown.api import conditions
-from gastown.api.core import ContainerStateTerminated
-from gastown.api.gate_run import GateRun, GateRunStatus
+from gastown.api.core import ContainerStateTerminated, JobStatus
+from gastown.api.gate_run import GateRun, GateRunResult, GateRunStatus
 from gastown.decide import gate_run
 from gastown.decide.gate_job import GateSettings
 from gastown.decide.gate_run import GateRunSeen
 from support import build
-from support.build import NOON
+from support.build import NOON, NOON_TEXT
 
 RUN = build.gate_run()
 LATER = NOON + 60
@@ -75,7 +75,7 @@ def test_a_short_run_is_told_once_with_its_verdict() -> None:
         pytest.param(build.gate_pod(RUN, exit_code=137, reason="OOMKilled"), "Error", "OOMKilled", id="out of memory"),
         pytest.param(build.gate_pod(RUN, exit_code=128, reason="StartError"), "Error", "StartError", id="program not found"),
         pytest.param(build.gate_pod(RUN, exit_code=137, pod_reason="Evicted"), "Error", "Evicted", id="evicted"),
-        pytest.param(build.gate_pod(RUN, exit_code=0, deleted=build.NOON_TEXT), "Error", "Disrupted", id="stopped from outside"),
+        pytest.param(build.gate_pod(RUN, exit_code=0, deleted=NOON_TEXT), "Error", "Disrupted", id="stopped from outside"),
         pytest.param(
             build.gate_pod(RUN, phase="Failed", init=ContainerStateTerminated(exitCode=1, message="tree differs")),
             "Error",
@@ -145,6 +145,73 @@ def test_a_run_for_other_gates_is_refused(rig: Any, expected: tuple[str, str]) -
 def test_gates_that_can_not_be_run_are_an_error(gates: Any) -> None:
     rig = build.rig(gates=gates)
     assert succeeded(status_of(seen(build.gate_run(rig_=rig), rig=rig))) == ("False", "GateError")
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        pytest.param(build.gate_pod(RUN, exit_code=1, message="x" * 9000 + "1 failed"), "x" * 4088 + "1 failed", id="its end is kept"),
+        pytest.param(build.gate_pod(RUN, exit_code=0, message="ok"), "ok", id="short enough"),
+        pytest.param(
+            build.gate_pod(RUN, phase="Failed", init=ContainerStateTerminated(exitCode=1, message="y" * 9000)),
+            "y" * 4096,
+            id="of the source",
+        ),
+    ],
+)
+def test_the_log_is_kept_as_far_as_the_status_may_hold_it(pod: Any, expected: str) -> None:
+    assert status_of(with_pod(pod)).gates[0].logTail == expected
+
+
+def test_a_result_tells_when_the_program_ran_and_how_it_ended() -> None:
+    (result,) = status_of(with_pod(build.gate_pod(RUN, exit_code=2, message="red"))).gates
+    assert result == GateRunResult(
+        name="unit-tests",
+        verdict="Failed",
+        exitCode=2,
+        jobName="greeter-run-unit-tests",
+        startTime=NOON_TEXT,
+        finishTime="2025-06-15T15:07:40Z",
+        logTail="red",
+    )
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param({"phase": "Pending"}, id="pod waits for a node"),
+        pytest.param({"phase": "Running"}, id="program runs"),
+        pytest.param({"phase": "Pending", "init": ContainerStateTerminated(exitCode=0)}, id="source is there, program starts"),
+    ],
+)
+def test_while_the_pod_is_on_its_way_nothing_is_decided_even_if_its_job_failed(state: dict[str, Any]) -> None:
+    what = with_pod(build.gate_pod(RUN, **state), failed="BackoffLimitExceeded")
+    assert succeeded(status_of(what, NOON + 600)) == ("Unknown", "Running")
+
+
+@pytest.mark.parametrize(
+    ("type_", "status", "verdict"),
+    [
+        pytest.param("FailureTarget", "True", "Error", id="about to fail"),
+        pytest.param("Failed", "False", "Pending", id="not failed"),
+        pytest.param("Complete", "True", "Pending", id="complete, the pod is yet to be seen"),
+    ],
+)
+def test_only_a_condition_of_failure_gives_a_job_up(type_: str, status: str, verdict: str) -> None:
+    said = JobStatus(conditions=[build.condition(type_, status, "DeadlineExceeded")])
+    assert status_of(seen(jobs=(dataclasses.replace(build.job(RUN), status=said),))).gates[0].verdict == verdict
+
+
+def test_a_job_that_ended_without_its_pod_is_looked_at_again() -> None:
+    actions = gate_run.decide(with_pod(None, failed="BackoffLimitExceeded"), NOON + 5)
+    assert [action.after_seconds for action in actions if isinstance(action, Wake)] == [gate_run.POD_SECONDS]
+    assert [action for action in gate_run.decide(with_pod(None), NOON + 5) if isinstance(action, Wake)] == []
+
+
+def test_an_emergency_stop_lets_gates_that_run_come_to_their_verdict() -> None:
+    stopped: dict[str, Any] = {"town": build.town(stopped=True), "jobs": (build.job(RUN),)}
+    assert succeeded(status_of(seen(**stopped))) == ("Unknown", "Running")
+    assert succeeded(status_of(seen(**stopped, pods=(build.gate_pod(RUN, exit_code=0),)))) == ("True", "Passed")
 
 
 def test_no_job_is_made_during_an_emergency_stop() -> None:
