@@ -84,17 +84,18 @@ class ExampleTown:
         command = ["git", "-C", str(self.upstream(rig)), "log", "--first-parent", "--format=%s", "main"]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
 
-    def wait_landed(self, target: str) -> None:
+    def wait_landed(self, target: str, timeout_seconds: int = LAND_SECONDS) -> None:
         """kubectl wait, as a user would.
 
         Args:
             target: Such as convoy/first-convoy.
+            timeout_seconds: Of the whole wait.
 
         Raises:
             AssertionError: It did not land in time; tells what the objects say.
         """
-        arguments = ["wait", "--for=condition=Landed", target, f"--timeout={LAND_SECONDS}s"]
-        answer = self.cluster.kubectl(*arguments, check=False, timeout_seconds=LAND_SECONDS + 30)
+        arguments = ["wait", "--for=condition=Landed", target, f"--timeout={timeout_seconds}s"]
+        answer = self.cluster.kubectl(*arguments, check=False, timeout_seconds=timeout_seconds + 30)
         if answer.returncode != 0:
             shown = self.cluster.kubectl("get", "beads,agents,mr,gateruns,pods", "-o", "wide").stdout
             raise AssertionError(f"{target} did not land: {answer.stderr}\n{shown}\nlogs: {self.cluster.directory.logs}")
