@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,16 +53,22 @@ class OperatorRun:
     Attributes:
         writes: Counted by verb and kind.
         is_dead: Set when it ended, for whatever reason.
+        failure: What it ended with.
+        stop_seconds: How long `stop` took.
     """
 
-    def __init__(self, where: Configuration, namespace: str, doom: int | None = None) -> None:
+    def __init__(
+        self, where: Configuration, namespace: str, doom: int | None = None, prepare: Callable[[Operator], None] = lambda _: None
+    ) -> None:
         self.writes: Counter[str] = Counter()
         self.is_dead = threading.Event()
         self.failure: BaseException | None = None
+        self.stop_seconds = 0.0
         self.operator: Operator | None = None
         self._where = where
         self._namespace = namespace
         self.doom = doom
+        self._prepare = prepare
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
@@ -71,12 +78,19 @@ class OperatorRun:
         self._thread.start()
         assert self._started.wait(30)
 
+    def live(self) -> Operator:
+        """The operator, once it runs."""
+        assert self.operator is not None
+        return self.operator
+
     def stop(self, timeout_seconds: float = 20.0) -> None:
         """End it as a SIGTERM does."""
+        started = time.monotonic()
         if self._loop is not None and self.operator is not None and not self.is_dead.is_set():
             self._loop.call_soon_threadsafe(self.operator.stop)
         self._thread.join(timeout_seconds)
         assert not self._thread.is_alive(), "the operator did not stop"
+        self.stop_seconds = time.monotonic() - started
 
     def _run(self) -> None:
         try:
@@ -94,6 +108,7 @@ class OperatorRun:
         client.writes, client.doom, client.doomed = self.writes, self.doom, asyncio.Event()
         async with client:
             self.operator = Operator(client, settings)
+            self._prepare(self.operator)
             self._started.set()
             life = asyncio.create_task(self.operator.run())
             death = asyncio.create_task(client.doomed.wait())

@@ -212,6 +212,8 @@ def _unrecorded_end(seen: BeadSeen) -> SessionEnd | None:
     if pod is not None:
         ended = session_end.end_of(pod, seen.prices)
         return ended if ended is not None and ended.uid != bead.status.sessionUid else None
+    if not bead.spec.assignee:
+        return None  # a lost session costs an attempt of the bead it still holds
     session = agent.status.session if agent is not None else AgentSession()
     if session.lastOutcome != session_end.LOST or session.beadName != bead.metadata.name or session.uid == bead.status.sessionUid:
         return None

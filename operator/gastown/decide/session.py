@@ -25,7 +25,7 @@ from gastown.decide import outcomes, profiles, session_end
 from gastown.decide.agent_identity import identity
 from gastown.decide.session_end import SessionEnd
 from gastown.decide.session_pod import GRACE_SECONDS, SessionSettings, session_pod
-from gastown.decide.times import seconds_since, time_text
+from gastown.decide.times import seconds_since, time_text, unix_seconds
 from gastown.decide.usage import added
 
 # After sessions that failed: doubled for each further one, so that a broken image does not burn the town.
@@ -35,6 +35,8 @@ LONGEST_BACK_OFF_SECONDS = 300
 LINGER_SECONDS = 60.0
 # Starting is not told apart from Working for sessions shorter than this: nobody could read it, and it costs a write.
 SETTLE_SECONDS = 2.0
+# How long a landing may be missing from its agent's record.
+RECORD_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,11 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
     actions = [] if pod is not None or conditions.is_true(agent.status.conditions, conditions.READY) else identity(agent)
     ended = _unrecorded_end(seen, now)
     status, wakes = _derive(seen, bead, ended, now)
-    # A record that grew is news for people only; it may wait for the next change, but not for ever.
-    is_record_only = replace(status, cv=agent.status.cv) == agent.status
+    # A record that grew is news for people only: it waits for the agent's next change, which saves a write per bead, but not for ever.
+    is_record_only = status != agent.status and replace(status, cv=agent.status.cv) == agent.status
+    if is_record_only and (patience := _record_may_wait(seen, now)) > 0:
+        status = agent.status
+        wakes.append(Wake(patience, reason="the record has grown"))
     tell = SetStatus(agent, status, roll_up=is_record_only, reason=f"{agent.status.phase or 'new'} -> {status.phase}")
     if pod is not None:
         return [tell, *_of_pod(seen, bead, pod, now), *wakes]
@@ -278,10 +283,17 @@ def _conditions(agent: Agent, now: float) -> list[Condition]:
     return conditions.with_condition(agent.status.conditions, ready, time_text(now))
 
 
+def _record_may_wait(seen: SessionSeen, now: float) -> float:
+    """For how many seconds a new landing may go untold."""
+    times = (unix_seconds(bead.status.times.closedTime) for bead in seen.worked)
+    newest = max((time for time in times if time is not None), default=0.0)
+    return newest + RECORD_SECONDS - now
+
+
 def _record(seen: SessionSeen, before: AgentRecord) -> AgentRecord:
     """The agent's CV from the beads still in the cluster; never less than was known before, for closed beads leave in time."""
-    landed = sum(outcomes.is_landed(bead) for bead in seen.worked)
-    closed = sum(outcomes.is_closed(bead) for bead in seen.worked)
+    landed = sum(bead.status.phase == beads.PHASE_LANDED for bead in seen.worked)
+    closed = sum(bead.status.phase == beads.PHASE_CLOSED and bead.spec.delivery == beads.DELIVERY_NONE for bead in seen.worked)
     reworks = sum(bead.status.reworks for bead in seen.worked)
     return AgentRecord(
         landed=max(before.landed, landed),

@@ -96,6 +96,7 @@ class Operator:
         client: The one identity all requests are made with.
         metrics: Of this process; writes are counted here.
         stores: What it knows.
+        feeds: What keeps that up to date.
         controllers: What it decides.
         manager: Owner of feeds and controllers.
     """
@@ -109,12 +110,12 @@ class Operator:
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
-        feeds = self._make_feeds()
+        self.feeds = self._make_feeds()
         self.executor = Executor(
             client, self.stores.by_kind(), component=COMPONENT, metrics=self.metrics, clock=time.monotonic, wall_clock=time.time
         )
-        self.controllers = make_controllers(self.stores, settings.loop, self.executor, feeds, self.metrics)
-        self.manager = Manager(feeds, self.controllers, metrics=self.metrics)
+        self.controllers = make_controllers(self.stores, settings.loop, self.executor, self.feeds, self.metrics)
+        self.manager = Manager(self.feeds, self.controllers, metrics=self.metrics)
         kopf.on.login(registry=self._registry)(self._login)
         kopf.on.startup(registry=self._registry)(self._start)
         kopf.on.cleanup(registry=self._registry)(self._finish)

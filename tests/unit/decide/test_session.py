@@ -162,6 +162,19 @@ class TestStatus:
         assert (status.session.lastOutcome, status.attempts) == (outcome, attempts)
         assert (pod_of(actions) is None) == (outcome == "Lost")
 
+    def test_a_landing_reaches_the_record_with_the_next_change_or_after_a_while(self) -> None:
+        landed = build.bead("gp-9", landed=True, status={"times": BeadTimes(closedTime=NOON_TEXT)})
+        told = status_of(session.decide(seen(beads=()), NOON))
+        what = seen(
+            build.agent(status={"displayName": told.displayName, "conditions": told.conditions, "observedGeneration": 1}),
+            beads=(),
+            worked=(landed,),
+        )
+        assert status_of(session.decide(what, NOON + 5)) == what.agent.status
+        assert status_of(session.decide(what, NOON + 31)).cv.landed == 1
+        started = dataclasses.replace(what, beads=(build.held_bead(),), pod=build.session_pod(), pod_bead=build.held_bead())
+        assert status_of(session.decide(started, NOON + 5)).cv.landed == 1
+
     def test_looking_again_decides_the_same(self) -> None:
         what = seen(pod=build.session_pod(phase="Pending"))
         status = status_of(session.decide(what, NOON))
