@@ -256,6 +256,78 @@ def test_a_member_that_is_not_startable_for_a_reason_of_its_own_is_named() -> No
     assert [(reason.beadName, reason.reason) for reason in status.reasons] == [("gp-2", "UnknownDependency")]
 
 
+def test_members_that_failed_are_named_before_those_that_merely_wait() -> None:
+    held = build.bead("gp-1", phase="Blocked", status={"conditions": [build.condition("Startable", "False", "UnknownDependency", "no")]})
+    status = status_of(listing(held, GIVEN_UP, build.bead("gp-3", landed=True), build.bead("gp-4", phase="Ready")))
+    assert [(reason.beadName, reason.reason) for reason in status.reasons] == [
+        ("gp-2", "AttemptsExhausted"),
+        ("gp-1", "UnknownDependency"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "progressing"),
+    [
+        pytest.param(listing(LANDED, WORKING), ("True", "InProgress"), id="one is at work"),
+        pytest.param(listing(LANDED, build.bead("gp-2", phase="Deferred", state="deferred")), ("False", "MembersWaiting"), id="none moves"),
+        pytest.param(listing(LANDED), ("False", "AllDone"), id="landed"),
+        pytest.param(listing(READY, paused=True), ("False", "Paused"), id="paused"),
+        pytest.param(listing(GIVEN_UP), ("False", "MemberFailed"), id="failed"),
+        pytest.param(
+            listing(build.bead("gp-2", phase="Ready", status={"conditions": [build.condition("Progressing", "False", "NoCapacity")]})),
+            ("False", "MembersWaiting"),
+            id="one is ready and waits for a free agent",
+        ),
+    ],
+)
+def test_a_convoy_makes_progress_while_a_member_moves(what: ConvoySeen, progressing: tuple[str, str]) -> None:
+    assert said(status_of(what), "Progressing") == progressing
+
+
+def test_a_failed_convoy_says_so_to_tools_and_names_who_failed() -> None:
+    failed = [build.bead(f"gp-{number}", phase="Failed") for number in range(7)]
+    status = status_of(listing(*failed))
+    (stalled,) = [condition for condition in status.conditions if condition.type == "Stalled"]
+    assert stalled.message == "0 of 7 done; gp-0, gp-1, gp-2, gp-3, gp-4 and 2 more did not succeed: retry, reopen or cancel"
+    retried = build.convoy(beads=["gp-2"], status=status)
+    assert said(status_of(seen(retried, READY)), "Stalled") == ("", "")
+
+
+def test_a_missing_member_is_not_what_a_convoy_fails_of() -> None:
+    what = seen(build.convoy(beads=["gp-9", "gp-2"], status=STARTED, failurePolicy="Stop"), READY)
+    assert status_of(what).phase == "Running"
+
+
+def test_times_are_told_once() -> None:
+    what = listing(LANDED)
+    told = dataclasses.replace(what, convoy=dataclasses.replace(what.convoy, status=dataclasses.replace(STARTED, startTime="")))
+    (first,) = [action.status for action in convoy.decide(told, NOON) if isinstance(action, SetStatus)]
+    assert (first.startTime, first.landedTime) == (NOON_TEXT, NOON_TEXT)
+    again = dataclasses.replace(what, convoy=dataclasses.replace(what.convoy, status=first))
+    (second,) = [action.status for action in convoy.decide(again, NOON + 60) if isinstance(action, SetStatus)]
+    assert second == first
+
+
+def test_a_cancelled_convoy_makes_no_beads() -> None:
+    what = seen(build.convoy(templates=DIAMOND, cancelled=True))
+    assert created(convoy.decide(what, NOON)) == {}
+    assert status_of(what).phase == "Cancelled"
+
+
+def test_a_refusal_is_told_by_an_event_once() -> None:
+    refused = build.convoy(status=status_of(seen(build.convoy())))
+    assert [action for action in convoy.decide(seen(refused), NOON) if isinstance(action, Emit)] == []
+    other = build.convoy(templates=[build.template("a", "a")], status=refused.status)
+    assert [action.reason for action in convoy.decide(seen(other), NOON) if isinstance(action, Emit)] == ["Cycle"]
+
+
+def test_good_and_bad_news_are_told_as_such() -> None:
+    told = [
+        action.type for what in (listing(LANDED), listing(GIVEN_UP)) for action in convoy.decide(what, NOON) if isinstance(action, Emit)
+    ]
+    assert told == ["Normal", "Warning"]
+
+
 def test_landing_is_told_by_an_event_once() -> None:
     first = convoy.decide(listing(LANDED), NOON)
     assert [action.reason for action in first if isinstance(action, Emit)] == ["AllDone"]
