@@ -221,8 +221,10 @@ def _unrecorded_end(seen: BeadSeen) -> SessionEnd | None:
 
 
 def _has_submitted(seen: BeadSeen, delivery: Delivery, ended: SessionEnd) -> bool:
-    named = any(mr.metadata.name == ended.merge_request_name for mr in seen.merge_requests)
-    return named or delivery.current is not None
+    # Only a request made since the session began: one that boasted of an old request each time would never use up its attempts.
+    begun = seen.pod.metadata.creationTimestamp if seen.pod is not None else ""
+    since = [mr.metadata.name for mr in seen.merge_requests if mr.metadata.creationTimestamp >= begun]
+    return ended.merge_request_name in since or delivery.current is not None
 
 
 def _is_believable(seen: BeadSeen, delivery: Delivery, ended: SessionEnd, now: float) -> bool:

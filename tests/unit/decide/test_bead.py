@@ -152,6 +152,23 @@ class TestSessions:
         status = status_of(seen(build.held_bead(phase="Working"), pod=pod), LATER)
         assert (status.phase, status.attempts, status.sessionUid) == ("Hooked", attempts, "pod-greeter-nux-1")
 
+    def test_a_session_that_boasts_of_an_earlier_request_counts_as_an_attempt(self) -> None:
+        earlier = build.merge_request(phase="Rejected", meta={"creationTimestamp": "2025-06-15T14:00:00Z"})
+        rework = {"reworks": 1, "attempts": 1, "lastRework": Rework(reason="Rejected", mergeRequestName=earlier.metadata.name)}
+        what = seen(
+            build.held_bead(phase="Working", status=rework),
+            pod=build.session_pod(exit_code=0, message=SUBMITTED),
+            merge_requests=(earlier,),
+        )
+        assert status_of(what, LATER).attempts == 1
+        assert status_of(what, LATER + 600).attempts == 2
+
+    def test_a_session_whose_request_came_back_at_once_has_submitted(self) -> None:
+        request = build.merge_request(phase="Rejected")
+        bead = build.bead(phase="Ready", status={"attempts": 1, "reworks": 1, "lastRework": Rework(mergeRequestName=request.metadata.name)})
+        what = seen(bead, pod=build.session_pod(exit_code=0, message=SUBMITTED), merge_requests=(request,))
+        assert (status_of(what, LATER).attempts, status_of(what, LATER).reworks) == (0, 1)
+
     def test_an_end_is_counted_once(self) -> None:
         bead = build.held_bead(status={"attempts": 1, "sessionUid": "pod-greeter-nux-1"})
         assert status_of(seen(bead, pod=build.session_pod(exit_code=1, message=FAILED)), LATER).attempts == 1
