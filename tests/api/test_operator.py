@@ -256,3 +256,17 @@ def test_a_part_that_dies_ends_the_operator(played: PlayedTown) -> None:
     eventually(run.is_dead.is_set, 20, "the operator ended")
     assert isinstance(run.failure, ExceptionGroup)
     assert "ZeroDivisionError" in repr(run.failure.exceptions)
+
+
+def test_a_refused_write_is_told_on_the_object_it_was_for(played: PlayedTown) -> None:
+    played.found()
+    # Whoever has this name already is not ours, and the session can not be started until it is gone.
+    foreign = {"containers": [{"name": "c", "image": "x"}]}
+    played.create(kinds.POD, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greeter-furiosa"}, "spec": foreign})
+    with operator(played), played.playing():
+        played.bead("gp-1")
+        event = eventually(lambda: next((told for told in played.all(kinds.EVENT) if told["reason"] == "WriteRefused"), None), 20)
+        assert event["involvedObject"]["name"] == "greeter-furiosa"
+        assert "already exists and belongs to nobody" in event["message"]
+        played.client.delete(kinds.POD, played.namespace, "greeter-furiosa")
+        reaches(played, "gp-1", "Landed")

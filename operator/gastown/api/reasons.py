@@ -7,6 +7,8 @@ ACCEPTED = "Accepted"
 INVALID = "Invalid"
 SUSPENDED = "Suspended"
 EMERGENCY_STOP = "EmergencyStop"
+# Event: the operator's write was refused; the message says by whom and why.
+WRITE_REFUSED = "WriteRefused"
 THAWED = "Thawed"
 
 # Bead: why it may not start

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gastown.actions import WARNING, Action, Emit, Key
+from gastown.api import reasons
 from gastown.controllers.bead import BeadWiring
 from gastown.controllers.convoy import ConvoyWiring
 from gastown.controllers.dispatch import DispatchWiring
@@ -21,6 +23,7 @@ from gastown.runtime.controller import Controller
 from gastown.runtime.executor import Executor
 from gastown.runtime.feed import Feed
 from gastown.runtime.metrics import Registry
+from gastown.runtime.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,16 @@ class Settings:
 
     repository_url: str
     session_image: str
+
+
+def refusals(store: Store[Any]) -> Callable[[Key, str], list[Action]]:
+    """Tell a refused write (a quota, a policy, missing rights) on the object it was for: its owner does not read our log."""
+
+    def tell(key: Key, problem: str) -> list[Action]:
+        value = store.find(*key)
+        return [Emit(value, WARNING, reasons.WRITE_REFUSED, problem)] if value is not None else []
+
+    return tell
 
 
 def make_controllers(
@@ -59,15 +72,19 @@ def make_controllers(
     convoys = ConvoyWiring(stores)
     common: dict[str, Any] = {"executor": executor, "needs": feeds, "metrics": metrics}
 
-    of_beads = make("bead", observe=beading.observe, decide=bead.decide, workers=4, **common)
+    of_beads = make("bead", observe=beading.observe, decide=bead.decide, workers=4, on_refused=refusals(stores.beads), **common)
     of_dispatch = make("dispatch", observe=dispatching.observe, decide=dispatching.decide, workers=1, **common)
-    of_sessions = make("session", observe=sessions.observe, decide=session.decide, workers=4, **common)
-    of_requests = make("merge-request", observe=requests.observe, decide=merge_request.decide, **common)
-    of_gates = make("gate-run", observe=gating.observe, decide=gate_run.decide, **common)
-    of_convoys = make("convoy", observe=convoys.observe, decide=convoy.decide, **common)
-    of_rigs = make("rig", observe=rigs.observe, decide=rig.decide, **common)
-    of_profiles = make("profile", observe=profiles.observe, decide=profile.decide, workers=1, **common)
-    of_towns = make("town", observe=towns.observe, decide=town.decide, workers=1, **common)
+    of_sessions = make("session", observe=sessions.observe, decide=session.decide, workers=4, on_refused=refusals(stores.agents), **common)
+    of_requests = make(
+        "merge-request", observe=requests.observe, decide=merge_request.decide, on_refused=refusals(stores.merge_requests), **common
+    )
+    of_gates = make("gate-run", observe=gating.observe, decide=gate_run.decide, on_refused=refusals(stores.gate_runs), **common)
+    of_convoys = make("convoy", observe=convoys.observe, decide=convoy.decide, on_refused=refusals(stores.convoys), **common)
+    of_rigs = make("rig", observe=rigs.observe, decide=rig.decide, on_refused=refusals(stores.rigs), **common)
+    of_profiles = make(
+        "profile", observe=profiles.observe, decide=profile.decide, workers=1, on_refused=refusals(stores.profiles), **common
+    )
+    of_towns = make("town", observe=towns.observe, decide=town.decide, workers=1, on_refused=refusals(stores.towns), **common)
 
     beading.wire(of_beads)
     dispatching.wire(of_dispatch, tell=of_beads.enqueue)

@@ -45,6 +45,7 @@ class Controller(Generic[S]):
         clock: Unix seconds handed to `decide`.
         jitter: Random numbers in [0, 1), for back-off.
         deadline_seconds: Of one decision with its writes; a key that takes longer counts as failed.
+        on_refused: What to do when a write was refused, with its reason: tell whom it concerns, who does not read our log.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Controller(Generic[S]):
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         deadline_seconds: float = 60.0,
+        on_refused: Callable[[Key, str], Sequence[Action]] | None = None,
     ) -> None:
         self.name = name
         self._observe = observe
@@ -69,6 +71,7 @@ class Controller(Generic[S]):
         self._workers = workers
         self._clock = clock
         self._deadline_seconds = deadline_seconds
+        self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
         self._queue: WorkQueue[Key] = WorkQueue(self._loop, jitter=jitter)
         # Key -> loop time at which its decision began.
@@ -145,7 +148,10 @@ class Controller(Generic[S]):
         if seen is None:
             return Outcome()
         wanted = self._decide(seen, self._clock())
-        return await self._executor.execute(await wanted if inspect.isawaitable(wanted) else wanted)
+        outcome = await self._executor.execute(await wanted if inspect.isawaitable(wanted) else wanted)
+        if outcome.problem and self._on_refused is not None:
+            await self._executor.execute(self._on_refused(key, outcome.problem))
+        return outcome
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         for wake in outcome.wakes:
