@@ -308,12 +308,13 @@ def _log_line(bead: Bead, status: BeadStatus) -> str:
 
 def _events(bead: Bead, status: BeadStatus) -> list[Emit]:
     """At most one per look, and only for what a person may want to know."""
+    is_new = status.phase != bead.status.phase
+    if is_new and status.phase == beads.PHASE_FAILED:
+        stalled = conditions.find_condition(status.conditions, conditions.STALLED)
+        reason = stalled.reason if stalled is not None else reasons.ATTEMPTS_EXHAUSTED
+        return [Emit(bead, WARNING, reason, bead_conditions.given_up_text(status))]
     if status.reworks > bead.status.reworks and status.lastRework is not None:
         return [Emit(bead, WARNING, status.lastRework.reason, f"{status.lastRework.mergeRequestName} came back; rework {status.reworks}")]
-    if status.phase == bead.status.phase:
-        return []
-    if status.phase == beads.PHASE_LANDED:
+    if is_new and status.phase == beads.PHASE_LANDED:
         return [Emit(bead, NORMAL, reasons.LANDED, f"landed as {status.landedCommits[-1]}" if status.landedCommits else "landed")]
-    if status.phase == beads.PHASE_FAILED:
-        return [Emit(bead, WARNING, reasons.ATTEMPTS_EXHAUSTED, bead_conditions.given_up_text(status))]
     return []

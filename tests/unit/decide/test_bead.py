@@ -11,7 +11,7 @@ from gastown.actions import Emit, PatchSpec, SetStatus, Wake
 from gastown.api import conditions
 from gastown.api.agent import AgentSession
 from gastown.api.agent_profile import SessionLimits
-from gastown.api.bead import Bead, BeadStatus, Dependency, Rework
+from gastown.api.bead import Bead, BeadStatus, BeadTimes, Dependency, Rework
 from gastown.api.merge_request import GateResult, MergeConflict
 from gastown.decide import bead as decider
 from gastown.decide.bead import BeadSeen
@@ -181,6 +181,8 @@ class TestSessions:
         assert status_of(seen(build.held_bead(), agent=build.agent(session=session))).attempts == 1
         other = dataclasses.replace(session, beadName="gp-2")
         assert status_of(seen(build.held_bead(), agent=build.agent(session=other))).attempts == 0
+        recorded = build.held_bead(status={"sessionUid": "u7"})
+        assert status_of(seen(recorded, agent=build.agent(session=session))).attempts == 0
 
     def test_the_last_attempt_gives_the_bead_up_and_then_takes_it_from_the_agent(self) -> None:
         what = seen(build.held_bead(status={"attempts": 2}), agent=build.agent(), pod=build.session_pod(exit_code=1, message=FAILED))
@@ -196,6 +198,27 @@ class TestSessions:
         assert conditions.find_condition(status.conditions, "Stalled") is None
         again = build.bead(status={"attempts": 3, "lastRetryRequest": "now"}, phase="Failed", meta=asked)
         assert status_of(seen(again)).phase == "Failed"
+
+    def test_a_retry_asked_for_while_the_agent_still_holds_the_bead_keeps_it_there(self) -> None:
+        asked = {"annotations": {"gastown.dev/retry-requested-at": "now"}}
+        what = seen(build.held_bead(status={"attempts": 3}, phase="Failed", meta=asked))
+        assert (status_of(what).phase, status_of(what).attempts) == ("Hooked", 0)
+
+    @pytest.mark.parametrize(
+        ("counters", "limits", "reason"),
+        [
+            pytest.param({"attempts": 3}, SessionLimits(), "AttemptsExhausted", id="attempts"),
+            pytest.param({"reworks": 4}, SessionLimits(), "ReworksExhausted", id="reworks"),
+            pytest.param({"attempts": 3, "reworks": 4}, SessionLimits(attempts=0), "ReworksExhausted", id="no limit of attempts"),
+            pytest.param({"reworks": 99}, SessionLimits(reworks=0), "", id="no limit of reworks"),
+        ],
+    )
+    def test_who_is_given_up_is_told_why_and_how_to_go_on(self, counters: Any, limits: SessionLimits, reason: str) -> None:
+        status = status_of(seen(build.bead(status=counters), limits=limits))
+        stalled = conditions.find_condition(status.conditions, "Stalled")
+        assert (stalled.reason if stalled is not None else "") == reason
+        assert stalled is None or "set annotation gastown.dev/retry-requested-at" in stalled.message
+        assert reason_of(status, "Startable") == (("False", reason) if reason else ("True", "Startable"))
 
 
 class TestDelivery:
@@ -216,6 +239,30 @@ class TestDelivery:
     def test_a_bead_closed_by_hand_lands_all_the_same_and_keeps_its_reason(self) -> None:
         bead = build.held_bead(state="closed", closeReason="enough")
         assert change_of(seen(bead, merge_requests=(build.merge_request(phase="Landed"),))) == {"assignee": ""}
+
+    def test_a_landing_tells_when_the_bead_was_closed_too(self) -> None:
+        landed = (build.merge_request(phase="Landed"),)
+        closed = build.bead(state="closed", phase="Submitted", status={"attempts": 1})
+        status = status_of(seen(closed, merge_requests=landed))
+        assert (status.times.landedTime, status.times.closedTime, status.attempts) == (NOON_TEXT, NOON_TEXT, 1)
+        by_hand = BeadTimes(closedTime="2025-06-15T15:00:00Z")
+        closed = build.bead(state="closed", phase="Closed", status={"times": by_hand, "attempts": 1})
+        status = status_of(seen(closed, merge_requests=landed))
+        assert (status.times.landedTime, status.times.closedTime, status.attempts) == (NOON_TEXT, "2025-06-15T15:00:00Z", 1)
+
+    def test_a_return_is_told_by_an_event_and_so_is_giving_up(self) -> None:
+        returned = decider.decide(seen(build.bead(phase="Submitted"), merge_requests=(build.merge_request(phase="Rejected"),)), NOON)
+        assert [(action.type, action.reason) for action in returned if isinstance(action, Emit)] == [("Warning", "Rejected")]
+        given_up = decider.decide(seen(build.bead(phase="Hooked", status={"attempts": 3})), NOON)
+        assert [(action.type, action.reason) for action in given_up if isinstance(action, Emit)] == [("Warning", "AttemptsExhausted")]
+        again = decider.decide(seen(build.bead(phase="Failed", status={"attempts": 3})), NOON)
+        assert [action for action in again if isinstance(action, Emit)] == []
+
+    def test_the_return_that_uses_up_the_reworks_is_told_as_giving_up(self) -> None:
+        what = seen(build.bead(phase="Submitted", status={"reworks": 3}), merge_requests=(build.merge_request(phase="Rejected"),))
+        (event,) = [action for action in decider.decide(what, NOON) if isinstance(action, Emit)]
+        assert (event.type, event.reason) == ("Warning", "ReworksExhausted")
+        assert event.message.startswith("given up after 0 attempts and 4 reworks")
 
     def test_a_reopened_bead_keeps_its_commits_and_starts_afresh(self) -> None:
         bead = build.bead(landed=True, state="open", closeReason="", status={"attempts": 2, "reworks": 1})
@@ -270,6 +317,39 @@ class TestDelivery:
         bead = build.bead(dependencies=[Dependency(id="gp-2", type="conditional-blocks")])
         neighbours = {"neighbours": Neighbours({"gp-2": other})}
         assert change_of(seen(bead, readiness=neighbours)) == {"state": "closed", "closeReason": "skipped: gp-2 did not fail"}
+
+    def test_who_holds_a_bead_that_is_not_needed_any_more_may_finish(self) -> None:
+        bead = build.held_bead(dependencies=[Dependency(id="gp-2", type="conditional-blocks")])
+        assert change_of(seen(bead, readiness={"neighbours": Neighbours({"gp-2": build.bead("gp-2", landed=True)})})) is None
+
+
+@pytest.mark.parametrize("fields", [pytest.param({"assignee": "greeter-nux"}, id="held"), pytest.param({"state": "closed"}, id="closed")])
+def test_a_bead_that_is_held_or_closed_is_blocked_by_nothing(fields: dict[str, Any]) -> None:
+    bead = build.bead(waits_for=["gp-2"], status={"blockedBy": ["gp-2"]}, **fields)
+    assert status_of(seen(bead)).blockedBy == []
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds"),
+    [
+        pytest.param(seen(build.bead()), [], id="nothing to wait for"),
+        pytest.param(seen(build.bead(deferUntil="2025-06-15T15:07:40Z")), [60.0], id="a deferral ends"),
+        pytest.param(seen(build.bead(deferUntil="2025-06-15T15:07:40Z", state="closed")), [], id="a deferral of what is closed"),
+        pytest.param(
+            seen(build.held_bead(), merge_requests=(build.merge_request(status={"conditions": [build.condition("HeadPinned", "False")]}),)),
+            [60.0],
+            id="a head is not pinned",
+        ),
+        pytest.param(seen(build.held_bead(), merge_requests=(build.merge_request(pinned=True),)), [], id="its head is pinned"),
+        pytest.param(seen(build.held_bead(), agent=None), [30.0], id="its agent may not exist"),
+        pytest.param(seen(build.held_bead(), pod=build.session_pod(deleted=NOON_TEXT)), [120.0], id="its pod is being deleted"),
+        pytest.param(seen(build.held_bead(), pod=build.session_pod(exit_code=1, deleted=NOON_TEXT)), [], id="its deleted pod has ended"),
+        pytest.param(seen(build.held_bead(), pod=build.session_pod(exit_code=0, message=SUBMITTED)), [120.0], id="a word to be confirmed"),
+        pytest.param(seen(build.bead(), waiting=Waiting("NoCapacity", "full", since=NOON)), [10.0], id="a wait to be told"),
+    ],
+)
+def test_the_clock_wakes_what_only_the_clock_can_change(what: BeadSeen, seconds: list[float]) -> None:
+    assert [action.after_seconds for action in decider.decide(what, NOON) if isinstance(action, Wake)] == seconds
 
 
 class TestHolders:
