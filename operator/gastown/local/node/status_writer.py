@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from gastown.kube.errors import ApiError, Conflict, NotFound
+from gastown.kube.errors import ApiError, Conflict, Invalid, NotFound
 from gastown.local.node.api_client import STRATEGIC_MERGE, ApiClient
 
 # Steps inside one phase (an init container ended, the next began) may share one write; a change of phase or readiness goes at once.
@@ -87,6 +87,9 @@ class StatusWriter:
             except (NotFound, Conflict):
                 self._is_gone = True
             except ApiError as error:
+                if isinstance(error, Invalid) and "metadata.uid" in error.message:
+                    self._is_gone = True  # a later pod has the name by now, and its uid can not be patched to ours
+                    return
                 _log.warning("status.refused path=%s error=%s", self._path, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _LONGEST_RETRY_SECONDS)
