@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gastown.api.bead import Bead, Dependency, DependencyOutcome
+from gastown.api.bead import UNDISPATCHED_TYPES, Bead, Dependency, DependencyOutcome
+from gastown.api.convoy import ConvoyStatus
 from gastown.decide.dependencies import Neighbours
 from gastown.decide.readiness import Readiness, Verdict, judge
 from support import build
@@ -107,6 +108,7 @@ def test_a_blocker_that_reopens_blocks_again_though_its_success_was_recorded() -
 
 
 PARENT = build.bead("gp-2", waits_for=["gp-3"])
+DEFERRED_PARENT = build.bead("gp-2", deferUntil="2025-06-15T15:07:40Z")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,10 @@ PARENT = build.bead("gp-2", waits_for=["gp-3"])
         pytest.param(build.bead(dependencies=[on("gp-2", "parent-child")]), PARENT, "ParentBlocked", id="child by an edge"),
         pytest.param(build.bead("gp-2.1"), PARENT, "ParentBlocked", id="child by its ID"),
         pytest.param(build.bead(parent="gp-2"), build.bead("gp-2", state="deferred"), "ParentBlocked", id="parent is deferred"),
+        pytest.param(build.bead(parent="gp-2"), DEFERRED_PARENT, "ParentBlocked", id="parent is deferred until later"),
+        pytest.param(
+            build.bead(parent="gp-2"), build.bead("gp-2", waits_for=["gp-3"], state="closed"), "Startable", id="parent was closed"
+        ),
         pytest.param(build.bead(parent="gp-2"), OPEN, "Startable", id="parent is merely open"),
         pytest.param(build.bead(parent="gp-2"), CLOSED, "Startable", id="parent is closed"),
         pytest.param(build.bead(parent="gp-7"), OPEN, "Startable", id="parent left the cluster"),
@@ -123,6 +129,13 @@ PARENT = build.bead("gp-2", waits_for=["gp-3"])
 )
 def test_children_of_a_blocked_or_deferred_parent_are_not_startable(child: Bead, parent: Bead, expected: str) -> None:
     assert judge(seen(child, parent, build.bead("gp-3")), NOON).reason == expected
+
+
+def test_the_clock_alone_ends_the_deferral_of_a_parent() -> None:
+    child = build.bead(parent="gp-2")
+    assert judge(seen(child, DEFERRED_PARENT), NOON).wake_after_seconds == 60.0
+    assert judge(seen(child, DEFERRED_PARENT), NOON + 60).startable
+    assert judge(seen(child, PARENT, build.bead("gp-3")), NOON).wake_after_seconds is None
 
 
 def test_grandchildren_of_a_blocked_bead_are_not_startable() -> None:
@@ -133,6 +146,9 @@ def test_grandchildren_of_a_blocked_bead_are_not_startable() -> None:
 def test_parents_in_a_ring_do_not_hang_the_decision() -> None:
     one, two = build.bead("gp-2", parent="gp-3"), build.bead("gp-3", parent="gp-2")
     assert judge(seen(build.bead(parent="gp-2"), one, two), NOON).startable
+
+
+FAILED_CONVOY = build.convoy(failurePolicy="Stop", status=ConvoyStatus(phase="Failed"))
 
 
 @pytest.mark.parametrize(
@@ -149,6 +165,14 @@ def test_parents_in_a_ring_do_not_hang_the_decision() -> None:
         pytest.param(build.bead(rigName="gone"), {"rig": None}, "NoRig", True, id="rig that does not exist"),
         pytest.param(build.bead(), {"convoys": (build.convoy(paused=True),)}, "ConvoyPaused", True, id="convoy paused"),
         pytest.param(build.bead(), {"convoys": (build.convoy(cancelled=True),)}, "Cancelled", True, id="convoy cancelled"),
+        pytest.param(build.bead(), {"convoys": (FAILED_CONVOY,)}, "MemberFailed", True, id="convoy stops at its first failure"),
+        pytest.param(
+            build.bead(),
+            {"convoys": (build.convoy(status=ConvoyStatus(phase="Failed")), build.convoy("other", failurePolicy="Stop"))},
+            "Startable",
+            False,
+            id="convoy goes on after a failure, another has none",
+        ),
         pytest.param(build.bead(), {"session_ends": True}, "Stopping", True, id="former session still ends"),
         pytest.param(build.bead(), {"cycle": ("gp-1", "gp-2")}, "DependencyCycle", True, id="ring of dependencies"),
     ],
@@ -159,7 +183,9 @@ def test_a_bead_waits_for_people_places_and_times(bead: Bead, fields: dict[str, 
 
 
 def test_the_clock_alone_ends_a_deferral() -> None:
-    assert judge(seen(build.bead(deferUntil="2025-06-15T15:07:40Z")), NOON).wake_after_seconds == 60.0
+    bead = build.bead(deferUntil="2025-06-15T15:07:40Z")
+    assert judge(seen(bead), NOON).wake_after_seconds == 60.0
+    assert judge(seen(bead), NOON + 60).startable
 
 
 def test_wishes_are_told_before_what_people_must_heal_and_that_before_what_passes() -> None:
@@ -168,6 +194,71 @@ def test_wishes_are_told_before_what_people_must_heal_and_that_before_what_passe
     assert order == ["UnknownPrefix", "NoRig", "Blocked"]
     wish = build.bead("xx-1", waits_for=["gp-2"], state="deferred")
     assert judge(seen(wish, OPEN, knows_prefix=False), NOON).reason == "Deferred"
+
+
+@pytest.mark.parametrize("type_", sorted(UNDISPATCHED_TYPES))
+def test_beads_that_are_no_work_are_never_dispatched(type_: str) -> None:
+    verdict = judge(seen(build.bead(type=type_)), NOON)
+    assert verdict == Verdict("NotDispatched", f"beads of type {type_} are never given to an agent")
+
+
+@pytest.mark.parametrize(
+    ("bead", "fields", "words"),
+    [
+        pytest.param(build.bead("xx-1"), {"knows_prefix": False}, "no Rig has the prefix xx; create one", id="prefix of no rig"),
+        pytest.param(build.bead("lonely"), {"knows_prefix": False}, "no Rig has the prefix (none)", id="no prefix at all"),
+        pytest.param(build.bead(rigName="gone"), {"rig": None}, "Rig gone does not exist; create it", id="rig does not exist"),
+        pytest.param(build.bead("hq-1"), {"rig": None}, "set spec.rigName", id="the town's own"),
+        pytest.param(
+            build.bead(waits_for=[f"gp-{number}" for number in range(30, 55)]),
+            {},
+            "gp-49 and 5 more, which nobody knows",
+            id="many unknown",
+        ),
+    ],
+)
+def test_the_message_says_what_to_do(bead: Bead, fields: dict[str, Any], words: str) -> None:
+    assert words in judge(seen(bead, **fields), NOON).message
+
+
+def test_blockers_that_are_known_are_listed_beside_those_that_are_not() -> None:
+    verdict = judge(seen(build.bead(waits_for=["gp-2", "gp-8"]), OPEN), NOON)
+    assert (verdict.reason, verdict.blocked_by) == ("UnknownDependency", ("gp-2", "gp-8"))
+
+
+def test_an_edge_named_twice_counts_once() -> None:
+    verdict = judge(seen(build.bead(waits_for=["gp-2", "GP-2"]), OPEN), NOON)
+    assert verdict.dependencies == (DependencyOutcome(id="gp-2", outcome="Pending"),)
+
+
+def test_the_same_bead_may_block_in_two_ways() -> None:
+    bead = build.bead(dependencies=[on("gp-2", "blocks"), on("gp-2", "merge-blocks")])
+    verdict = judge(seen(bead, CLOSED), NOON)
+    assert [(item.type, item.outcome) for item in verdict.dependencies] == [("blocks", "Succeeded"), ("merge-blocks", "Pending")]
+    assert verdict.blocked_by == ("gp-2",)
+
+
+@pytest.mark.parametrize(
+    ("type_", "outcome", "expected"),
+    [
+        pytest.param("conditional-blocks", "Failed", "Startable", id="it failed"),
+        pytest.param("conditional-blocks", "Succeeded", "Skipped", id="it did not fail"),
+        pytest.param("merge-blocks", "Succeeded", "Startable", id="it landed"),
+        pytest.param("merge-blocks", "Skipped", "Startable", id="it was skipped"),
+        pytest.param("blocks", "Failed", "Startable", id="it was closed as failure"),
+        pytest.param("waits-for", "Succeeded", "Startable", id="its children were closed"),
+        pytest.param("waits-for", "Pending", "UnknownDependency", id="its children were open"),
+        pytest.param("blocks", "Unknown", "UnknownDependency", id="it was unknown before"),
+    ],
+)
+def test_what_was_recorded_decides_when_the_other_left_the_cluster(type_: str, outcome: str, expected: str) -> None:
+    recorded = {"dependencies": [DependencyOutcome(id="gp-2", type=type_, outcome=outcome)]}
+    assert judge(seen(build.bead(dependencies=[on("gp-2", type_)], status=recorded)), NOON).reason == expected
+
+
+def test_an_outcome_recorded_for_another_type_of_edge_does_not_count() -> None:
+    recorded = {"dependencies": [DependencyOutcome(id="gp-2", type="blocks", outcome="Succeeded")]}
+    assert judge(seen(build.bead(dependencies=[on("gp-2", "merge-blocks")], status=recorded)), NOON).reason == "UnknownDependency"
 
 
 def test_a_ring_is_named_in_order() -> None:
