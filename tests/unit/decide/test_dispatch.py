@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gastown.actions import Bind, Create
-from gastown.api.agent import Agent
+from gastown.api.agent import Agent, AgentRecord
+from gastown.api.rig import NamePool
 from gastown.decide import dispatch
 from gastown.decide.dispatch import DispatchSeen
 from gastown.decide.name_pool import THEMES, free_names
 from support import build
+
+EARLIER = "2025-06-15T14:00:00Z"
 
 
 def seen(*startable: Any, **fields: Any) -> DispatchSeen:
@@ -100,6 +103,22 @@ def test_beads_go_in_order_of_convoy_age_then_priority_then_age() -> None:
     assert [bead.metadata.name for bead in order] == ["gp-4", "gp-3", "gp-2", "gp-1"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(ready("gp-9", meta={"creationTimestamp": EARLIER}), ready("gp-1"), id="its own age when it is in no convoy"),
+        pytest.param(ready("gp-9", priority=0), ready("gp-1", priority=4), id="priority 0 is the most urgent"),
+        pytest.param(ready("gp-9", createdTime=EARLIER), ready("gp-1"), id="the time it was first created, also in another town"),
+        pytest.param(ready("gp-1"), ready("gp-9"), id="its name when all else is the same"),
+    ],
+)
+def test_with_one_free_agent_the_first_in_order_gets_it(first: Any, second: Any) -> None:
+    for order in ((first, second), (second, first)):
+        what = seen(*order, rig=build.rig(maxPolecats=1))
+        assert list(bindings(what)) == [first.metadata.name]
+        assert waiting(what, second.metadata.name) == "NoCapacity"
+
+
 def test_an_agent_is_never_given_two_beads() -> None:
     what = seen(ready("gp-1"), ready("gp-2"), ready("gp-3"))
     assert sorted(bindings(what).values()) == ["greeter-furiosa", "greeter-nux"]
@@ -144,6 +163,55 @@ def test_an_agent_whose_pod_has_not_ended_is_not_free() -> None:
     assert bindings(what) == {}
 
 
+@pytest.mark.parametrize(
+    "agent",
+    [
+        pytest.param(build.agent(role="crew"), id="of a person's crew"),
+        pytest.param(build.agent(retired=True), id="retired"),
+        pytest.param(build.agent(suspend=True), id="suspended"),
+        pytest.param(build.agent(meta={"deletionTimestamp": build.NOON_TEXT}), id="being deleted"),
+        pytest.param(build.agent(rigName="other"), id="of another rig"),
+    ],
+)
+def test_who_is_not_the_rigs_own_idle_polecat_gets_no_bead_though_it_held_it_before(agent: Agent) -> None:
+    what = seen(ready(status={"agentName": "greeter-nux"}), agents=[agent])
+    assert bindings(what) == {"gp-1": "greeter-furiosa"}
+
+
+def test_who_failed_last_comes_last_and_who_landed_most_comes_first() -> None:
+    agents = [
+        build.agent("greeter-a", status={"attempts": 1, "cv": AgentRecord(landed=9)}),
+        build.agent("greeter-b"),
+        build.agent("greeter-c", status={"cv": AgentRecord(landed=1)}),
+    ]
+    what = seen(ready("gp-1"), ready("gp-2"), ready("gp-3"), rig=build.rig(maxPolecats=3), agents=agents)
+    assert bindings(what) == {"gp-1": "greeter-c", "gp-2": "greeter-b", "gp-3": "greeter-a"}
+
+
+def test_two_rigs_share_the_towns_capacity_and_have_their_own() -> None:
+    rigs = {"greeter": build.rig(maxPolecats=1), "other": build.rig("other", prefix="ot", maxPolecats=2)}
+    beads = (ready("gp-1"), ready("gp-2"), ready("ot-1"), ready("ot-2"))
+    what = seen(*beads, rigs=rigs, rig_of_prefix={"gp": rigs["greeter"], "ot": rigs["other"]}, town=build.town(max_polecats=2))
+    assert bindings(what) == {"gp-1": "greeter-furiosa", "ot-1": "other-furiosa"}
+    full = dispatch.plan(what).waiting
+    assert full == {
+        "gp-2": ("NoCapacity", "Rig greeter has maxPolecats 1 agents at work"),
+        "ot-2": ("NoCapacity", "the Town has capacity.maxPolecats agents at work"),
+    }
+
+
+def test_the_rig_a_bead_names_wins_over_its_prefix() -> None:
+    rigs = {"greeter": build.rig(), "other": build.rig("other", prefix="ot")}
+    what = seen(ready("gp-1", rigName="other"), rigs=rigs, rig_of_prefix={"gp": rigs["greeter"]})
+    assert bindings(what) == {"gp-1": "other-furiosa"}
+
+
+def test_the_beads_of_one_plan_fill_their_convoy() -> None:
+    small = build.convoy(maxPolecats=1)
+    what = seen(ready("gp-1"), ready("gp-2"), convoys={"gp-1": (small,), "gp-2": (small,)})
+    assert (list(bindings(what)), waiting(what, "gp-2")) == (["gp-1"], "NoCapacity")
+
+
 def test_a_person_who_holds_a_bead_takes_no_capacity() -> None:
     what = seen(ready(), rig=build.rig(maxPolecats=1), held=(build.held_bead("gp-9", "alice"),))
     assert bindings(what) == {"gp-1": "greeter-furiosa"}
@@ -155,17 +223,16 @@ def test_a_retired_agents_name_is_never_given_again() -> None:
 
 
 def test_names_come_from_the_rigs_list_then_its_theme_then_numbers() -> None:
-    rig = build.rig(namePool=build_pool(["ada", "mayor"]))
+    rig = build.rig(namePool=NamePool(theme="minerals", names=["ada", "mayor"]))
     names = free_names(rig, {"greeter-ada"})
     assert next(names) == "greeter-quartz"
     rest = [next(names) for _ in range(len(THEMES["minerals"]))]
     assert rest[-1] == f"greeter-{len(THEMES['minerals']) + 3}"
 
 
-def build_pool(names: list[str]) -> Any:
-    from gastown.api.rig import NamePool
-
-    return NamePool(theme="minerals", names=names)
+def test_a_name_that_no_pod_could_carry_is_passed_over() -> None:
+    rig = build.rig("g" * 55, namePool=NamePool(names=["a-name-too-long", "ada"]))
+    assert next(free_names(rig, {})) == f"{'g' * 55}-ada"
 
 
 @given(

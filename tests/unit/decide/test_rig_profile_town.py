@@ -73,13 +73,42 @@ def test_polecats_are_counted() -> None:
     assert (patch["polecats"], patch["activePolecats"]) == (2, 1)
 
 
-def test_news_of_a_rig_are_told_at_once_and_counts_when_there_is_time() -> None:
-    known = dataclasses.replace(build.rig(), status=dataclasses.replace(build.rig().status, gateDigest=gate_digest([build.gate()])))
-    (counted,) = rig.decide(RigSeen(known, profiles={"apprentice": build.profile()}), NOON)
-    (news,) = rig.decide(RigSeen(NO_REPOSITORY, profiles={"apprentice": build.profile()}), NOON)
-    assert isinstance(counted, SetStatus)
-    assert isinstance(news, SetStatus)
-    assert (counted.roll_up, news.roll_up) == (True, False)
+def test_only_polecats_count_and_only_those_with_a_session_are_active() -> None:
+    phases = ("Idle", "Starting", "Working", "Stopping", "Suspended")
+    agents = [build.agent(f"greeter-{phase.lower()}", phase=phase) for phase in phases]
+    patch = patch_of(RigSeen(build.rig(), agents=(*agents, build.agent("greeter-ann", role="crew", phase="Working"))))
+    assert (patch["polecats"], patch["activePolecats"]) == (5, 3)
+
+
+def test_a_prefix_belongs_to_the_oldest_rig_and_to_the_first_by_name_among_twins() -> None:
+    old, twin, other = build.rig("z", meta=OLDER), build.rig("y", meta=OLDER), build.rig("a")
+    for order in ((old, twin, other), (other, twin, old)):
+        assert rig.owner_of_prefix(order)["gp"].metadata.name == "y"
+    (refused,) = [condition for condition in patch_of(RigSeen(other, others=(old, twin)))["conditions"] if condition["type"] == "Stalled"]
+    assert refused["message"] == "prefix gp belongs to Rig y, which is older; recreate this Rig with another prefix"
+
+
+def test_a_rig_that_was_healed_is_not_stalled_any_more() -> None:
+    stalled = [build.condition("RepositoryReady"), build.condition("Ready", "False", "NoGates"), build.condition("Stalled")]
+    healed = dataclasses.replace(build.rig(), status=dataclasses.replace(build.rig().status, conditions=stalled))
+    patch = patch_of(RigSeen(healed, profiles={"apprentice": build.profile()}))
+    assert [condition["type"] for condition in patch["conditions"]] == ["RepositoryReady", "Ready"]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_news"),
+    [
+        pytest.param({"gateDigest": gate_digest([build.gate()])}, False, id="nothing new"),
+        pytest.param({"gateDigest": "0" * 64}, True, id="gates changed"),
+        pytest.param({"conditions": [build.condition("RepositoryReady")]}, True, id="new"),
+        pytest.param({"conditions": [build.condition("RepositoryReady"), build.condition("Ready", "False", "NoGates")]}, True, id="healed"),
+    ],
+)
+def test_news_of_a_rig_are_told_at_once_and_counts_when_there_is_time(said: dict[str, Any], is_news: bool) -> None:
+    status = dataclasses.replace(build.rig().status, **{"gateDigest": gate_digest([build.gate()]), **said})
+    (action,) = rig.decide(RigSeen(dataclasses.replace(build.rig(), status=status), profiles={"apprentice": build.profile()}), NOON)
+    assert isinstance(action, SetStatus)
+    assert action.roll_up is not is_news
 
 
 @pytest.mark.parametrize(
@@ -121,4 +150,19 @@ def test_an_emergency_stop_is_told_as_phase_condition_and_event() -> None:
     assert conditions.is_false(status.conditions, "Progressing")
     assert [action.reason for action in actions if isinstance(action, Emit)] == ["EmergencyStop"]
     thawed = dataclasses.replace(build.town(), status=status)
-    assert conditions.find_condition(town_status(town.decide(TownSeen(thawed), NOON)).conditions, "Progressing") is None
+    thaw = town.decide(TownSeen(thawed), NOON)
+    assert conditions.find_condition(town_status(thaw).conditions, "Progressing") is None
+    assert [action.reason for action in thaw if isinstance(action, Emit)] == ["Thawed"]
+
+
+def test_a_stop_that_was_told_and_a_town_that_is_new_make_no_event() -> None:
+    told = dataclasses.replace(build.town(stopped=True), status=TownStatus(phase="Stopped"))
+    for subject in (told, build.town(), build.town(stopped=True)):
+        assert [action for action in town.decide(TownSeen(subject), NOON) if isinstance(action, Emit)] == []
+
+
+def test_the_stop_says_who_wanted_it_and_how_to_go_on() -> None:
+    found = conditions.find_condition(town_status(town.decide(TownSeen(build.town(stopped=True)), NOON)).conditions, "Progressing")
+    assert found == build.condition(
+        "Progressing", "False", "EmergencyStop", "emergency stop: drill; set spec.emergencyStop.mode Inactive to go on"
+    )
