@@ -13,8 +13,10 @@ from gastown.decide.convoy import ConvoySeen
 from gastown.runtime.controller import Controller
 from gastown.runtime.store import Change
 
-# Counting a convoy costs a pass over its members; what is not about being done can wait this long.
+# Counting a convoy costs a pass over its members (12 us each); what is not about being done can wait this long, and so can all that
+# happens in a large convoy.
 COUNT_SECONDS = 1.0
+LARGE = 500
 
 
 class ConvoyWiring:
@@ -42,12 +44,12 @@ class ConvoyWiring:
             controller.enqueue(change.key)
 
         def on_bead(change: Change[Bead]) -> None:
-            keys = {key_of(convoy) for bead in versions(change) for convoy in stores.convoys_of(bead)}
-            if _weight(change.before) != _weight(change.after):
-                controller.enqueue(*keys)
-            else:
-                for key in keys:
-                    controller.enqueue_after(key, COUNT_SECONDS)
+            decides = _weight(change.before) != _weight(change.after)
+            for convoy in {key_of(convoy): convoy for bead in versions(change) for convoy in stores.convoys_of(bead)}.values():
+                if decides and len(convoy.spec.beads) + len(convoy.spec.templates) <= LARGE:
+                    controller.enqueue(key_of(convoy))
+                else:
+                    controller.enqueue_after(key_of(convoy), COUNT_SECONDS)
 
         def on_rig(change: Change[Rig]) -> None:
             if is_new_spec(change):

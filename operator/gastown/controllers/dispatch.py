@@ -16,6 +16,10 @@ from gastown.decide.dispatch import DispatchSeen
 from gastown.runtime.controller import Controller
 from gastown.runtime.store import Change
 
+# A plan over more startable beads than this takes tens of milliseconds; then plans are made at most four times a second.
+LONG_BACKLOG = 500
+LONG_BACKLOG_SECONDS = 0.25
+
 
 class DispatchWiring:
     """Builds the input of `decide/dispatch.py`, and keeps why beads wait for the bead decider, which alone writes their status.
@@ -28,11 +32,13 @@ class DispatchWiring:
         self.waiting: dict[Key, Waiting] = {}
         self._stores = stores
         self._tell: Callable[[Key], None] | None = None
+        self._backlog: dict[Key, int] = {}
 
     def observe(self, key: Key) -> DispatchSeen | None:
         """The whole town."""
         stores, (namespace, _) = self._stores, key
         startable = tuple(stores.beads.by("startable", namespace))
+        self._backlog[key] = len(startable)
         held = tuple(stores.beads.by("held", namespace))
         if not startable and not any(known[0] == namespace for known in self.waiting):
             return None
@@ -76,7 +82,11 @@ class DispatchWiring:
         stores = self._stores
 
         def look(namespace: str) -> None:
-            controller.enqueue((namespace, town.NAME))
+            key = (namespace, town.NAME)
+            if self._backlog.get(key, 0) > LONG_BACKLOG:
+                controller.enqueue_after(key, LONG_BACKLOG_SECONDS)
+            else:
+                controller.enqueue(key)
 
         def on_bead(change: Change[Bead]) -> None:
             if _bears(change.before) != _bears(change.after):
