@@ -265,7 +265,7 @@ def test_a_refused_write_is_told_on_the_object_it_was_for(played: PlayedTown) ->
     played.create(kinds.POD, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greeter-furiosa"}, "spec": foreign})
     with operator(played), played.playing():
         played.bead("gp-1")
-        event = eventually(lambda: next((told for told in played.all(kinds.EVENT) if told["reason"] == "WriteRefused"), None), 20)
+        (event, *_) = eventually(lambda: [told for told in played.all(kinds.EVENT) if told["reason"] == "WriteRefused"], 20)
         assert event["involvedObject"]["name"] == "greeter-furiosa"
         assert "already exists and belongs to nobody" in event["message"]
         played.client.delete(kinds.POD, played.namespace, "greeter-furiosa")
