@@ -178,8 +178,8 @@ def _environment(
 
 
 def literal(text: str) -> str:
-    """Escaped so that the node does not expand $(NAME) in what people wrote."""
-    return text.replace("$(", "$$(")
+    """Escaped so that the node hands on what people wrote: it expands $(NAME), and makes one dollar of two."""
+    return text.replace("$", "$$")
 
 
 def _volumes(profile: AgentProfile) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from gastown.api.gate_run import GateRun, GateRunResult, GateRunStatus
 from gastown.decide import gate_run
 from gastown.decide.gate_job import GateSettings
 from gastown.decide.gate_run import GateRunSeen
+from gastown.local.node.environment import expand
 from support import build
 from support.build import NOON, NOON_TEXT
 
@@ -58,6 +59,15 @@ def test_each_gate_gets_one_job_without_any_credential() -> None:
     assert pod["containers"][0]["command"] == ["ruff", "check"]
     assert pod["initContainers"][0]["command"] == ["gastown-polecat", "gate-source"]
     assert second["metadata"]["ownerReferences"][0]["name"] == "greeter-run"
+
+
+def test_a_gates_command_and_its_source_reach_the_program_as_written() -> None:
+    rig = build.rig(gates=[build.gate(command=["sh", "-c", "echo $$ $(HOME) $$(HOME)"])])
+    (job,) = jobs(gate_run.decide(seen(build.gate_run(rig_=rig, sourceURL="http://repo/$(HOME)?sig=1"), rig=rig), NOON))
+    pod = job["spec"]["template"]["spec"]
+    assert [expand(text, {"HOME": "/x"}) for text in pod["containers"][0]["command"]] == rig.spec.gates[0].command
+    (url,) = [variable["value"] for variable in pod["initContainers"][0]["env"] if variable["name"] == "GASTOWN_SOURCE_URL"]
+    assert expand(url, {"HOME": "/x"}) == "http://repo/$(HOME)?sig=1"
 
 
 def test_a_short_run_is_told_once_with_its_verdict() -> None:

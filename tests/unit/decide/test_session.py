@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import pytest
 
 from gastown.actions import Action, Create, Delete, SetStatus, Wake
-from gastown.api import agent_profile
 from gastown.api.agent import Agent, AgentSession, AgentStatus
 from gastown.api.bead import BeadTimes
 from gastown.decide import session
@@ -17,7 +15,7 @@ from gastown.decide.session import SessionSeen
 from gastown.decide.session_pod import SessionSettings
 from gastown.decide.times import time_text
 from support import build
-from support.build import HEAD, NOON, NOON_TEXT
+from support.build import NOON, NOON_TEXT
 
 SETTINGS = SessionSettings(repository_url="http://repo:8080", image="gastown/session:1")
 ENDED = {"outcome": "Submitted", "reason": "GatesGreen", "usage": {"inputTokens": 5}}
@@ -217,57 +215,3 @@ class TestStopping:
         actions = session.decide(seen(pod=build.session_pod(deleted=NOON_TEXT), town=build.town(stopped=True)), NOON)
         assert deleted(actions) == []
         assert status_of(actions).phase == "Stopping"
-
-
-class TestPod:
-    def make(self, profile: Any = None, **bead: Any) -> dict[str, Any]:
-        given = profile or build.profile()
-        pod = pod_of(session.decide(seen(beads=(build.held_bead(**bead),), profiles={"apprentice": given}), NOON))
-        assert pod is not None
-        return pod
-
-    def test_it_is_owned_by_its_agent_and_runs_as_it(self) -> None:
-        pod = self.make()
-        (owner,) = pod["metadata"]["ownerReferences"]
-        assert (owner["kind"], owner["name"], owner["controller"]) == ("Agent", "greeter-nux", True)
-        assert pod["spec"]["serviceAccountName"] == "greeter-nux"
-        assert pod["spec"]["restartPolicy"] == "Never"
-
-    def test_it_satisfies_the_restricted_standard(self) -> None:
-        spec = self.make()["spec"]
-        assert spec["securityContext"]["runAsNonRoot"] is True
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in (*spec["initContainers"], *spec["containers"]):
-            assert container["securityContext"]["allowPrivilegeEscalation"] is False
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-
-    def test_its_token_is_for_the_repo_server_alone(self) -> None:
-        volumes = {volume["name"]: volume for volume in self.make()["spec"]["volumes"]}
-        (source,) = volumes["repo-token"]["projected"]["sources"]
-        assert source["serviceAccountToken"] == {"audience": "gastown-repo", "expirationSeconds": 3600, "path": "token"}
-
-    def test_it_goes_on_from_the_newest_commit_of_the_work(self) -> None:
-        assert self.environment(status={"head": HEAD})["GASTOWN_START_COMMIT"] == HEAD
-
-    def test_the_model_asked_for_wins_over_the_profiles(self) -> None:
-        assert self.environment(build.profile(model="small"), model="large")["GASTOWN_MODEL"] == "large"
-
-    def test_gates_and_command_arrive_as_json_that_the_node_does_not_expand(self) -> None:
-        told = self.environment(build.profile(command=["sh", "-c", "echo $(HOME)"]))
-        assert told["GASTOWN_AGENT_COMMAND"] == '["sh", "-c", "echo $$(HOME)"]'
-        assert json.loads(told["GASTOWN_GATES"]) == [{"name": "unit-tests", "command": ["make", "test"], "timeoutSeconds": 1800}]
-
-    def test_a_profile_can_not_bend_the_contract(self) -> None:
-        profile = build.profile(env=[agent_profile.EnvVar(name="GASTOWN_BEAD", value="gp-9")])
-        (container,) = self.make(profile)["spec"]["containers"]
-        assert [item["value"] for item in container["env"] if item["name"] == "GASTOWN_BEAD"][-1] == "gp-1"
-
-    def test_a_profiles_secrets_reach_the_agent_and_not_the_checkout(self) -> None:
-        spec = self.make(build.profile(secretNames=["model-key"]))["spec"]
-        assert spec["containers"][0]["envFrom"] == [{"secretRef": {"name": "model-key"}}]
-        assert "envFrom" not in spec["initContainers"][0]
-        assert "profile-0" not in [mount["name"] for mount in spec["initContainers"][0]["volumeMounts"]]
-
-    def environment(self, profile: Any = None, **bead: Any) -> dict[str, str]:
-        (container,) = self.make(profile, **bead)["spec"]["containers"]
-        return {item["name"]: item.get("value", "") for item in container["env"]}
