@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gastown.actions import Action, Create, Delete, SetStatus, Wake
 from gastown.api.agent import Agent, AgentSession, AgentStatus
@@ -117,7 +119,93 @@ def test_an_agent_of_several_beads_works_on_the_oldest_binding() -> None:
     assert session.chosen_bead((fresh,)) == fresh
 
 
+@pytest.mark.parametrize(
+    "agent",
+    [
+        pytest.param(build.agent(role="crew"), id="of a person's crew"),
+        pytest.param(build.agent(role="mayor", rigName=""), id="of the town"),
+        pytest.param(build.agent(meta={"deletionTimestamp": NOON_TEXT}), id="being deleted"),
+    ],
+)
+def test_who_is_no_polecat_is_left_alone(agent: Agent) -> None:
+    assert session.decide(seen(agent, pod=build.session_pod()), NOON + 60) == []
+
+
+def test_an_agent_that_nobody_binds_is_told_as_idle_after_a_moment() -> None:
+    made = session.decide(seen(build.agent(phase="", status={"conditions": []}), beads=()), NOON + 2)
+    assert status_of(made).phase == "Idle"
+
+
+def test_the_next_session_is_counted_on() -> None:
+    agent = build.agent(session=dataclasses.replace(SESSION, number=41, lastOutcome="Handoff", lastEndTime=NOON_TEXT))
+    pod = pod_of(session.decide(seen(agent), NOON))
+    assert pod is not None
+    assert pod["metadata"]["labels"]["gastown.dev/session"] == "42"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "starts"), [pytest.param("", False, id="not recorded yet"), pytest.param(SESSION.uid, True, id="recorded")]
+)
+def test_after_a_lost_session_the_next_one_waits_for_the_bead_to_count_it(recorded: str, starts: bool) -> None:
+    agent = build.agent(session=dataclasses.replace(SESSION, lastOutcome="Lost", lastEndTime=NOON_TEXT))
+    bead = build.held_bead(status={"sessionUid": recorded})
+    assert (pod_of(session.decide(seen(agent, beads=(bead,)), NOON)) is not None) == starts
+    other = build.held_bead("gp-2")
+    assert pod_of(session.decide(seen(agent, beads=(other,)), NOON)) is not None
+
+
+@pytest.mark.parametrize(
+    ("bead", "agent", "expected"),
+    [
+        pytest.param(build.held_bead(profileName="expert"), build.agent(profileName="plain"), "./expert", id="the bead's"),
+        pytest.param(build.held_bead(), build.agent(profileName="plain"), "./plain", id="else the agent's"),
+        pytest.param(build.held_bead(), build.agent(), "./rig", id="else the rig's"),
+    ],
+)
+def test_a_session_runs_with_the_profile_that_was_asked_for(bead: Any, agent: Agent, expected: str) -> None:
+    profiles = {name: build.profile(name, command=[f"./{name}"]) for name in ("expert", "plain", "rig")}
+    pod = pod_of(session.decide(seen(agent, beads=(bead,), rig=build.rig(profileName="rig"), profiles=profiles), NOON))
+    assert pod is not None
+    (command,) = [item["value"] for item in pod["spec"]["containers"][0]["env"] if item["name"] == "GASTOWN_AGENT_COMMAND"]
+    assert command == f'["{expected}"]'
+
+
 class TestStatus:
+    def test_an_end_that_was_told_is_not_counted_again(self) -> None:
+        ended = dataclasses.replace(SESSION, lastOutcome="Failed", lastEndTime=NOON_TEXT)
+        bead = build.held_bead(status={"sessionUid": SESSION.uid})
+        agent = build.agent(session=ended, status={"attempts": 1})
+        assert status_of(session.decide(seen(agent, beads=(bead,), pod=build.session_pod(exit_code=1)), NOON + 99)).attempts == 1
+
+    def test_the_session_after_one_that_was_told_is_counted_by_itself(self) -> None:
+        told = dataclasses.replace(SESSION, lastOutcome="Failed", lastEndTime=NOON_TEXT)
+        pod = build.session_pod(number=2, exit_code=1)
+        bead = build.held_bead(status={"sessionUid": pod.metadata.uid})
+        status = status_of(session.decide(seen(build.agent(session=told, status={"attempts": 1}), beads=(bead,), pod=pod), NOON))
+        assert (status.attempts, status.session.uid, status.session.number) == (2, "pod-greeter-nux-2", 2)
+
+    @pytest.mark.parametrize(
+        "bead",
+        [
+            pytest.param(None, id="the bead was deleted"),
+            pytest.param(build.held_bead(agent_name="greeter-max"), id="another holds the bead now"),
+            pytest.param(build.bead(status={"agentName": "greeter-max"}), id="another held the bead last"),
+        ],
+    )
+    def test_a_finished_session_that_no_bead_will_record_is_told_and_deleted(self, bead: Any) -> None:
+        pod = build.session_pod(exit_code=0, message=ENDED)
+        actions = session.decide(seen(build.agent(phase="Working", session=SESSION), beads=(), pod=pod, pod_bead=bead), NOON + 61)
+        assert (status_of(actions).phase, deleted(actions)) == ("Idle", [("greeter-nux", None)])
+
+    def test_a_finished_session_waits_for_the_bead_that_was_just_taken_from_the_agent(self) -> None:
+        what = seen(
+            build.agent(session=SESSION),
+            beads=(),
+            pod=build.session_pod(exit_code=0, message=ENDED),
+            pod_bead=build.bead(status={"agentName": "greeter-nux"}),
+        )
+        assert session.decide(what, NOON + 61) == []
+
     def test_a_started_session_is_told_with_its_pod(self) -> None:
         status = status_of(session.decide(seen(pod=build.session_pod(phase="Pending")), NOON))
         assert (status.phase, status.beadName, status.session) == ("Starting", "gp-1", SESSION)
@@ -210,6 +298,38 @@ class TestStopping:
         what = seen(build.agent(phase="Working", session=SESSION), beads=(bead,), pod=build.session_pod())
         assert deleted(session.decide(what, NOON + 30)) == []
         assert deleted(session.decide(what, NOON + 90)) == [("greeter-nux", 60)]
+
+    def test_a_pod_that_waits_for_a_node_is_stopped_with_the_same_grace(self) -> None:
+        assert deleted(session.decide(seen(pod=build.session_pod(phase="Pending"), town=build.town(stopped=True)), NOON)) == [
+            ("greeter-nux", 60)
+        ]
+
+    def test_an_agent_that_was_given_another_bead_stops_the_old_session_first(self) -> None:
+        what = seen(beads=(build.held_bead("gp-2"),), pod=build.session_pod(), pod_bead=build.bead())
+        actions = session.decide(what, NOON + 5)
+        assert (deleted(actions), pod_of(actions)) == ([("greeter-nux", 60)], None)
+        assert status_of(actions).beadName == "gp-1"
+
+    @given(
+        bead=st.sampled_from([None, build.bead(), build.held_bead(), build.held_bead(phase="Submitted"), build.held_bead(state="closed")]),
+        pod=st.builds(
+            build.session_pod,
+            phase=st.sampled_from(["Pending", "Running", "Unknown", "Failed"]),
+            exit_code=st.sampled_from([None, 0, 1]),
+            deleted=st.sampled_from(["", NOON_TEXT]),
+        ),
+        agent=st.builds(build.agent, suspend=st.booleans(), retired=st.booleans(), phase=st.sampled_from(["", "Idle", "Working"])),
+        is_stopped=st.booleans(),
+        age=st.sampled_from([0, 30, 100, 10_000]),
+    )
+    def test_a_pod_is_never_deleted_by_force_nor_beside_a_new_one(
+        self, bead: Any, pod: Any, agent: Agent, is_stopped: bool, age: int
+    ) -> None:
+        beads = (bead,) if bead is not None and bead.spec.assignee else ()
+        actions = session.decide(seen(agent, beads=beads, pod=pod, pod_bead=bead, town=build.town(stopped=is_stopped)), NOON + age)
+        assert pod_of(actions) is None
+        assert all(grace is None or grace > 0 for _, grace in deleted(actions))
+        assert all(action.uid == pod.metadata.uid for action in actions if isinstance(action, Delete))
 
     def test_a_pod_that_is_being_deleted_is_not_deleted_again(self) -> None:
         actions = session.decide(seen(pod=build.session_pod(deleted=NOON_TEXT), town=build.town(stopped=True)), NOON)
