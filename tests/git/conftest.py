@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from gastown_git.repository import Repository
 from support import git_builder, git_server
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests end processes, not machines: without a power cut in sight, waiting for the disk only makes them slow."""
+    Repository.create(tmp_path_factory.mktemp("first") / "first.git")  # sets what is switched off here
+    pygit2.settings.enable_fsync_gitdir(False)  # noqa: FBT003 - its signature
 
 
 @pytest.fixture
