@@ -27,7 +27,7 @@ WRITE_VERBS = frozenset({"create", "update", "patch", "delete"})
 # Not writes of objects, or not counted by the goal: heartbeats, reviews, tokens, Events; roll-ups are dropped below.
 NOT_COUNTED = frozenset({"leases", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews", "events"})
 KUBERNETES = ("system:serviceaccount:kube-system:", "system:node:", "system:kube-")
-ROLL_UPS = frozenset({("towns", "status"), ("rigs", "status"), ("convoys", "status")})
+ROLL_UPS = frozenset({("towns", "status"), ("rigs", "status"), ("convoys", "status"), ("agentprofiles", "status")})
 # Made once per polecat or per convoy, before a bead is Ready.
 NOT_PER_BEAD = frozenset({("serviceaccounts", ""), ("agents", ""), ("beads", "", "create")})
 
@@ -58,7 +58,7 @@ def run() -> list[Row]:
             ok=per_bead <= WRITES_GOAL,
             reference=f"Kubernetes' own controllers and node {reference:.1f}",
             ratio=per_bead / reference,
-            how=f"audit log of the example convoy of {BEADS} beads, by user; Leases, Events, reviews and roll-ups aside",
+            how=f"audit log of the example convoy of {BEADS} beads from Ready on, by user; Leases, Events, reviews, roll-ups and what is made once per polecat or convoy aside",
             details={"by user, verb and kind, per convoy": {" ".join(key): count for key, count in sorted(ours.items())}},
         ),
     ]
@@ -87,10 +87,12 @@ def _writes(root: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ..
         example.apply(documents("counted", "ct", "counted"))
         example.wait_landed("convoy/counted")
         eventually(lambda: all(item["status"]["phase"] == "Idle" for item in example.items("agents")), 60, "agents are idle")
-        return _counted(cluster.audit_log)
+        ready = {bead["metadata"]["name"]: bead["status"]["times"]["readyTime"] for bead in example.items("beads")}
+        return _counted(cluster.audit_log, ready)
 
 
-def _counted(log: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+def _counted(log: Path, ready_times: dict[str, str]) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+    """Writes that succeeded, without those on a bead before the second in which it became Ready: waiting is not its way."""
     ours: Counter[tuple[str, ...]] = Counter()
     kubernetes: Counter[tuple[str, ...]] = Counter()
     for line in log.read_text().splitlines():
@@ -100,6 +102,9 @@ def _counted(log: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ..
         user = event["user"]["username"]
         is_written = event["verb"] in WRITE_VERBS and event.get("responseStatus", {}).get("code", 500) < 300
         if not is_written or kind in NOT_COUNTED or (kind, part) in ROLL_UPS or target.get("namespace") != town.TOWN_NAMESPACE:
+            continue
+        # RFC 3339 in UTC compares as text; the audit log has fractions, which sort behind the whole second.
+        if kind == "beads" and event["requestReceivedTimestamp"] < ready_times.get(target.get("name", ""), "").rstrip("Z"):
             continue
         told = f"{kind}/{part}".rstrip("/")
         if user.startswith(("system:serviceaccount:gastown-system:", f"system:serviceaccount:{town.TOWN_NAMESPACE}:")):
