@@ -58,7 +58,8 @@ def run() -> list[Row]:
             ok=per_bead <= WRITES_GOAL,
             reference=f"Kubernetes' own controllers and node {reference:.1f}",
             ratio=per_bead / reference,
-            how=f"audit log of the example convoy of {BEADS} beads from Ready on, by user; Leases, Events, reviews, roll-ups and what is made once per polecat or convoy aside",
+            how=f"audit log of the example convoy of {BEADS} beads from Ready on, by user; aside: Leases, Events, reviews, roll-ups, "
+            "and what is made once per polecat or convoy",
             details={"by user, verb and kind, per convoy": {" ".join(key): count for key, count in sorted(ours.items())}},
         ),
     ]
