@@ -7,15 +7,31 @@ points to them, and `--prune=now` under load is known to destroy acknowledged co
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gastown_git.git_process import run_git
 from gastown_git.repository import Repository
 
 MAINTENANCE_TIMEOUT_SECONDS = 3600.0
+MAX_LOOSE_OBJECTS = 5000
+MAX_PACKS = 30
 PRUNE_EXPIRY = "2.weeks.ago"
 
 
+def needs_maintenance(path: Path) -> bool:
+    """Tell from a few directory listings whether maintenance is worth its while, as `git gc --auto` does.
+
+    Args:
+        path: Folder of the repository.
+    """
+    objects = path / "objects"
+    sample = sum(1 for _ in (objects / "17").glob("*")) if (objects / "17").is_dir() else 0  # ids are spread evenly: 1/256 of all
+    packs = sum(1 for _ in (objects / "pack").glob("*.pack"))
+    return sample * 256 > MAX_LOOSE_OBJECTS or packs > MAX_PACKS
+
+
 def write_commit_graph(repository: Repository) -> None:
-    """Bring the commit-graph up to date; after an adoption at once, later with each maintenance.
+    """Bring the commit-graph up to date; `upstream.fetch_branch` writes the first one.
 
     Raises:
         GitFailed, GitTimedOut: Nothing is broken, only slower; try again later.

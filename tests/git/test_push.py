@@ -216,7 +216,7 @@ def test_a_person_and_a_rigless_agent_are_told_how_to_push(server: Server, tmp_p
 
 
 def test_a_lock_left_by_a_killed_git_is_gone_after_a_while_and_pushes_work_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gastown_git.server.app.LOCK_SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("gastown_git.server.upkeep.LOCK_SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("gastown_git.stale_locks.ABANDONED_SECONDS", 0.3)
     with git_server.running(tmp_path / "data") as server:
         client = Client(tmp_path / "furiosa", server.url())
@@ -227,3 +227,18 @@ def test_a_lock_left_by_a_killed_git_is_gone_after_a_while_and_pushes_work_again
         assert "rejected" in client.run("push", "origin", f"HEAD:{MINE}", ok=False).error
         eventually(lambda: not lock.exists())
         client.run("push", "origin", f"HEAD:{MINE}")
+
+
+def test_a_repository_that_grew_is_packed_between_requests_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gastown_git.server.upkeep.MAINTENANCE_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("gastown_git.maintenance.MAX_PACKS", -1)
+    with git_server.running(tmp_path / "data") as server:
+        client = Client(tmp_path / "furiosa", server.url())
+        head = client.commit("work.py", "1")
+        client.run("push", "origin", f"HEAD:{MINE}")
+        eventually((server.rig.path / "packed-refs").exists, describe="refs packed")
+        eventually(lambda: not (server.rig.path / "objects" / head[:2] / head[2:]).exists(), describe="objects packed")
+        assert server.rig.refs.find(MINE) == head
+        client.run("commit", "--amend", "-m", "Better")
+        client.run("push", "--force", "origin", f"HEAD:{MINE}")
+        assert kept(server) == [head]

@@ -31,6 +31,7 @@ def test_fetching_brings_the_branch_alone_and_leaves_main_to_the_kernel(empty: R
     assert fetch_branch(empty, f"file://{upstream.path}", "main") == tip
     assert empty.refs.find_all("refs/") == {"refs/upstream/main": tip}
     assert kernel.adopt(empty, "main", tip) == tip
+    assert (empty.path / "objects" / "info" / "commit-graphs").is_dir()
 
 
 def test_a_branch_that_is_not_there_is_named(empty: Repository, upstream: Repository) -> None:

@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 
 from gastown_git.git_process import require_git
-from gastown_git.layout import repositories, repository_path
+from gastown_git.layout import repository_path
 from gastown_git.ref_names import is_label
 from gastown_git.repository_settings import MAX_PUSH_BYTES
 from gastown_git.server.access import Identity
@@ -29,12 +29,11 @@ from gastown_git.server.counters import Counters
 from gastown_git.server.push import Push
 from gastown_git.server.requests import backend_environment, find_token, raw_body
 from gastown_git.server.trees import send_tree
-from gastown_git.stale_locks import LockWatch
+from gastown_git.server.upkeep import Upkeep
 
 UPLOAD_PACK = "git-upload-pack"
 RECEIVE_PACK = "git-receive-pack"
 REALM = 'Basic realm="gastown", charset="UTF-8"'
-LOCK_SWEEP_SECONDS = 30.0
 PUSH_WIND_DOWN_SECONDS = 5.0
 
 logger = logging.getLogger("gastown.repo_server")
@@ -137,7 +136,7 @@ class RepoServer:
                 web.get("/metrics", self._metrics),
             ]
         )
-        app.cleanup_ctx.append(self._sweep_locks)
+        app.cleanup_ctx.append(Upkeep(self.settings.data, self.counters).run)
         return app
 
     # -- git
@@ -283,27 +282,6 @@ class RepoServer:
             self.counters.add("gastown_repo_requests_total", service=service, status=status)
             self.counters.add("gastown_repo_request_seconds_total", time.monotonic() - started, service=service)
         return response
-
-    async def _sweep_locks(self, _: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._sweep_locks_forever())
-        yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    async def _sweep_locks_forever(self) -> None:
-        watches: dict[Path, LockWatch] = {}
-        while True:
-            for path in await asyncio.to_thread(lambda: list(repositories(self.settings.data))):
-                watch = watches.setdefault(path, LockWatch(path))
-                try:
-                    removed = await asyncio.to_thread(watch.sweep)
-                except OSError as error:
-                    logger.warning("lock_sweep_failed", extra={"repository": str(path), "reason": str(error)})
-                    continue
-                for name in removed:
-                    logger.warning("abandoned_lock_removed", extra={"repository": str(path), "lock": name})
-                self.counters.add("gastown_repo_removed_locks_total", len(removed))
-            await asyncio.sleep(LOCK_SWEEP_SECONDS)
 
 
 def _service_of(request: web.Request) -> str:

@@ -12,6 +12,7 @@ _HELP = {
     "gastown_repo_refused_refs_total": ("counter", "Refs of pushes that the access rules refused."),
     "gastown_repo_kept_tips_total": ("counter", "Old tips kept before a push that may rewrite or delete."),
     "gastown_repo_removed_locks_total": ("counter", "Lock files of killed processes that were removed."),
+    "gastown_repo_maintenances_total": ("counter", "Repositories packed."),
     "gastown_repo_children": ("gauge", "Running git children."),
 }
 
