@@ -36,9 +36,11 @@ def keep_old_tips(path: Path, updates: Sequence[RefUpdate]) -> list[ObjectId]:
 
 
 def release_contained_tips(path: Path, updates: Sequence[RefUpdate], kept: Sequence[ObjectId]) -> None:
-    """Let go of the kept tips that their refs contain: in every ordinary push, and where git refused to move the ref.
+    """Let go of the kept tips that their refs contain and have left behind, as after every ordinary push.
 
-    Safe against a rewrite at the same moment: that push kept its own old tip before it moved the ref, and that tip contains this one.
+    Safe against a rewrite at the same moment: that push keeps the ref's present tip before it moves the ref, and the present tip
+    contains this one. Where the ref still stands at the kept tip (git refused the push) nothing is let go: a deletion at the same
+    moment may have found the tip kept, and count on it.
 
     Args:
         path: The repository.
@@ -48,8 +50,8 @@ def release_contained_tips(path: Path, updates: Sequence[RefUpdate], kept: Seque
     repository = Repository.open(path)
     for update in updates:
         tip = repository.refs.find(update.ref)
-        if tip is None or update.old not in kept:
+        if tip == update.old or update.old not in kept:
             continue
         with contextlib.suppress(RefMoved, ObjectMissing):
-            if repository.is_ancestor(update.old, tip):
+            if tip is not None and repository.is_ancestor(update.old, tip):
                 repository.refs.delete(keep_ref(update.old), expected=update.old)
