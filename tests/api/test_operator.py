@@ -236,13 +236,14 @@ def test_an_unsound_convoy_is_refused_and_a_corrected_one_lands(played: PlayedTo
         assert played.condition("cv", "Stalled", kinds.CONVOY) == {}
 
 
-def test_the_operator_stops_within_seconds(played: PlayedTown) -> None:
+def test_the_operator_stops_within_the_grace_of_its_pod(played: PlayedTown) -> None:
     played.found()
     with operator(played) as run:
         eventually(lambda: run.live().manager.why_not_ready() == "", 15)
         assert run.live().manager.why_dead() == ""
     assert run.failure is None
-    assert run.stop_seconds < 5
+    # A pod has 30 s. kopf 1.45 takes 5 of them when it is stopped while it still scans, as here now and then.
+    assert run.stop_seconds < 20
 
 
 def test_a_part_that_dies_ends_the_operator(played: PlayedTown) -> None:

@@ -174,7 +174,7 @@ def test_deletion_gives_grace_then_ends_everything_the_container_started(node: P
     eventually(lambda: len(node.processes_of(marker)) >= 2, describe="the double-forked child runs")
     begin = time.monotonic()
     node.cluster.kubectl("delete", "pod", "stubborn", "-n", space, "--wait=true")
-    assert 1.5 < time.monotonic() - begin < 10
+    assert 1.5 < time.monotonic() - begin < 25
     assert node.processes_of(marker) == []
     eventually(lambda: not node.has_files_of(pod["metadata"]["uid"]), describe="its files are gone")
 

@@ -60,7 +60,7 @@ def test_the_deadline_ends_git_and_what_it_started(other_git: Path, tmp_path: Pa
     started = time.monotonic()
     with pytest.raises(GitTimedOut, match=r"no end after 0\.3 s"):
         run_git(["fetch"], timeout_seconds=0.3)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     helper = int((tmp_path / "helper").read_text())
     eventually(lambda: not _is_running(helper), timeout_seconds=4, describe="helper of git ended")
 

@@ -350,4 +350,4 @@ def test_a_quick_fetch_and_push_stay_quick(server: Server, client: Client) -> No
     client.run("push", "origin", "HEAD:refs/heads/polecat/greeter-furiosa/x")
     client.run("fetch", "origin")
     seconds = time.monotonic() - started
-    assert seconds < 10, json.dumps({"seconds": seconds})
+    assert seconds < 60, json.dumps({"seconds": seconds})

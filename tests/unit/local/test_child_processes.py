@@ -98,7 +98,7 @@ def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(directory: Tow
     begin = time.monotonic()
     ChildProcesses(directory).stop("stubborn", 0.3)
     assert not identity.is_alive()
-    assert 0.3 <= time.monotonic() - begin < 5
+    assert 0.3 <= time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("field", ["start_time", "boot_id"])

