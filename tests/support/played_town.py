@@ -159,7 +159,17 @@ class PlayedTown:
                 raise failures[0]
 
     def _play_session(self, pod: Json) -> None:
-        if pod["metadata"].get("deletionTimestamp") or self.players.start_pod(pod):
+        if pod["metadata"].get("deletionTimestamp"):
+            self._stop(pod)
+            return
+        if self.players.start_pod(pod):
             return
         if self.players.is_let_in(pod) and (message := self.work(pod)):
             self.players.end_session(pod["metadata"]["name"], message, exit_code=1 if message["outcome"] == "Failed" else 0)
+
+    def _stop(self, pod: Json) -> None:
+        """As the kubelet does with a pod that is deleted with grace: its containers end, then the object may go."""
+        name = pod["metadata"]["name"]
+        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            self.players.end_session(name, {"outcome": "Handoff", "reason": "Stopped"})
+        self.client.delete(kinds.POD, self.namespace, name, uid=pod["metadata"]["uid"], grace_seconds=0)

@@ -251,7 +251,13 @@ def _with_delivery(bead: Bead, status: BeadStatus, delivery: Delivery, now: floa
         newest = delivery.landed[-1]
         commits = [*status.landedCommits, *(mr.status.landedCommit for mr in delivery.landed)][-LISTED_LIMIT:]
         return replace(
-            status, landedCommits=commits, mergeRequestName=newest.metadata.name, branch=newest.spec.branch, head=newest.spec.head
+            status,
+            # The binding may never have been recorded, when the operator died right after it; who did the work is known all the same.
+            agentName=newest.spec.agentName,
+            landedCommits=commits,
+            mergeRequestName=newest.metadata.name,
+            branch=newest.spec.branch,
+            head=newest.spec.head,
         )
     if delivery.current is not None:
         current = delivery.current

@@ -164,11 +164,12 @@ def _why_stop(seen: SessionSeen, bead: Bead | None, now: float) -> str:
 def _over_since(bead: Bead, agent_name: str) -> str | None:
     """When the bead's work came to its proper end in this session, "" if just now; None if it did not."""
     status = bead.status
+    if outcomes.is_closed(bead) and status.phase not in (beads.PHASE_CLOSED, beads.PHASE_LANDED):
+        return ""  # until the closing is observed its time is that of an earlier one, and the agent perhaps an earlier one too
     if status.agentName != agent_name:
         return None
     if outcomes.is_closed(bead):
-        # Until the closing is observed the time is that of an earlier one.
-        return status.times.closedTime if status.phase in (beads.PHASE_CLOSED, beads.PHASE_LANDED) else ""
+        return status.times.closedTime
     return status.times.submittedTime if status.phase == beads.PHASE_SUBMITTED else None
 
 

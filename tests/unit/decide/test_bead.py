@@ -232,6 +232,11 @@ class TestDelivery:
         events = [action for action in decider.decide(seen(closed, merge_requests=landed), NOON) if isinstance(action, Emit)]
         assert [event.reason for event in events] == ["Landed"]
 
+    def test_a_landing_names_the_agent_though_its_binding_was_never_recorded(self) -> None:
+        closed = build.bead(state="closed", closeReason=f"landed {COMMIT}")
+        request = build.merge_request(phase="Landed")
+        assert status_of(seen(closed, merge_requests=(request,))).agentName == request.spec.agentName != ""
+
     def test_a_landing_is_recorded_once(self) -> None:
         status = status_of(seen(build.bead(landed=True), merge_requests=(build.merge_request(phase="Landed"),)))
         assert status.landedCommits == [COMMIT]

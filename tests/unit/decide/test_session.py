@@ -299,6 +299,11 @@ class TestStopping:
         assert deleted(session.decide(what, NOON + 30)) == []
         assert deleted(session.decide(what, NOON + 90)) == [("greeter-nux", 60)]
 
+    def test_a_session_whose_bead_closed_before_its_binding_was_recorded_may_end_by_itself(self) -> None:
+        closed = build.bead(state="closed", phase="Ready")
+        what = seen(build.agent(phase="Working", session=SESSION), beads=(), pod_bead=closed, pod=build.session_pod())
+        assert deleted(session.decide(what, NOON + 5)) == []
+
     def test_a_pod_that_waits_for_a_node_is_stopped_with_the_same_grace(self) -> None:
         assert deleted(session.decide(seen(pod=build.session_pod(phase="Pending"), town=build.town(stopped=True)), NOON)) == [
             ("greeter-nux", 60)
