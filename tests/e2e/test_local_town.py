@@ -17,6 +17,7 @@ from gastown.local import town
 from gastown.local.chart import list_releases
 from gastown.local.child_processes import TOWN_VARIABLE
 from gastown.local.errors import LocalTownError
+from gastown.local.keeper import KEEPER
 from gastown.local.process_identity import find_by_environment
 from support.cluster import FAST, SMALL_CHART, Cluster, tell, town_in
 from support.eventually import eventually
@@ -73,7 +74,7 @@ def test_up_again_in_a_running_town_changes_nothing_and_is_quick(small_town: Clu
 def test_status_tells_every_process_node_chart_and_address(small_town: Cluster) -> None:
     status = town.status(directory=small_town.directory)
     assert {process.name: process.pid for process in status.processes} == small_town.pids()
-    assert len(status.processes) == 5
+    assert len(status.processes) == 6
     assert status.is_up
     assert status.server == small_town.server
     assert status.release.endswith("deployed")
@@ -132,8 +133,15 @@ def test_a_chart_that_does_not_work_is_told_with_helm_s_words(small_town: Cluste
     up_again(small_town)
 
 
+def kill_keeper(cluster: Cluster) -> None:
+    """From here on nobody but `gt up` starts again what ends."""
+    os.kill(cluster.pids()[KEEPER], signal.SIGKILL)
+    eventually(lambda: KEEPER not in cluster.pids())
+
+
 def test_everything_killed_comes_back_with_all_objects(small_town: Cluster) -> None:
     keep(small_town, "before-the-kill")
+    kill_keeper(small_town)
     for pid in small_town.pids().values():
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not small_town.pids())
@@ -144,6 +152,7 @@ def test_everything_killed_comes_back_with_all_objects(small_town: Cluster) -> N
 
 def test_containers_whose_agent_was_killed_go_on_and_are_adopted(small_town: Cluster) -> None:
     before = small_town.get("pod", "store-0", SYSTEM)["status"]["containerStatuses"][0]
+    kill_keeper(small_town)
     os.kill(small_town.pids()["process-node"], signal.SIGKILL)
     assert f"starting the process node {small_town.directory.node_name}" in up_again(small_town)
     after = small_town.get("pod", "store-0", SYSTEM)["status"]["containerStatuses"][0]
@@ -156,7 +165,7 @@ def test_down_leaves_no_process_and_keeps_the_data(small_town: Cluster) -> None:
     assert left_behind(small_town) == []
     status = town.status(directory=small_town.directory)
     assert not status.is_up
-    assert [process.pid for process in status.processes] == [None] * 5
+    assert [process.pid for process in status.processes] == [None] * 6
     town.down(report=tell, directory=small_town.directory)
     up_again(small_town)
     assert small_town.get("configmap", "before-down", "default")
@@ -164,6 +173,7 @@ def test_down_leaves_no_process_and_keeps_the_data(small_town: Cluster) -> None:
 
 
 def test_down_after_the_agent_was_killed_ends_its_containers_too(small_town: Cluster) -> None:
+    kill_keeper(small_town)
     os.kill(small_town.pids()["process-node"], signal.SIGKILL)
     town.down(report=tell, directory=small_town.directory)
     assert left_behind(small_town) == []

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gastown.local.atomic_file import write_atomically
 from gastown.local.errors import LocalTownError, ProcessEnded, quote_log
@@ -49,12 +50,26 @@ class Command:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
 
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Command:
+        """What `plain` gave."""
+        return cls(list(plain["arguments"]), dict(plain["environment"]), [Path(file) for file in plain["files"]])
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "arguments": list(self.arguments),
+            "environment": dict(self.environment),
+            "files": [str(file) for file in self.files],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Record:
     identity: ProcessIdentity
     digest: str
     log_start: int
+    command: Command | None
 
 
 class ChildProcesses:
@@ -87,6 +102,29 @@ class ChildProcesses:
         self._stop_unrecorded(name, grace_seconds)
         self._start(name, command)
         return True
+
+    def revive(self, name: str, *, grace_seconds: float = 5.0) -> bool:
+        """Start a process that has ended again, with the command it had.
+
+        Args:
+            grace_seconds: For one that a killed starter left without a record.
+
+        Returns:
+            Whether it was started; not if it runs, or nobody knows its command.
+
+        Raises:
+            LocalTownError, OSError: It could not be started.
+        """
+        record = self._read(name)
+        if record is None or record.command is None or record.identity.is_alive():
+            return False
+        self._stop_unrecorded(name, grace_seconds)
+        self._start(name, record.command)
+        return True
+
+    def collect(self) -> None:
+        """Let the kernel forget children of ours that have ended."""
+        self._children = [child for child in self._children if child.poll() is None]
 
     def was_started_here(self, name: str) -> bool:
         """Whether this object started it, and did not find it running."""
@@ -166,6 +204,7 @@ class ChildProcesses:
             "bootId": identity.boot_id,
             "digest": command.digest(),
             "logStart": log_start,
+            "command": command.plain(),
         }
         write_atomically(self._record_file(name), json.dumps(record, indent=1) + "\n")
 
@@ -198,7 +237,8 @@ class ChildProcesses:
         try:
             content = json.loads(self._record_file(name).read_text())
             identity = ProcessIdentity(int(content["pid"]), int(content["startTime"]), str(content["bootId"]))
-            return _Record(identity, str(content["digest"]), int(content["logStart"]))
+            command = Command.from_plain(content["command"]) if "command" in content else None
+            return _Record(identity, str(content["digest"]), int(content["logStart"]), command)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):

@@ -27,6 +27,7 @@ from gastown.local.child_processes import ChildProcesses
 from gastown.local.cluster_objects import apply_cluster_objects
 from gastown.local.control_plane_commands import API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, Options
 from gastown.local.errors import LocalTownError
+from gastown.local.keeper import KEEPER, keeper_command
 from gastown.local.node_process import NODE, runs_anything, start_node, stop_node, wait_for_node
 from gastown.local.ports import is_free
 from gastown.local.readiness import find_node, is_node_ready, wait_for_custom_resources, wait_until_writable
@@ -34,8 +35,9 @@ from gastown.local.town_directory import DEFAULT_TOWN, TownDirectory, town_direc
 
 Report = Callable[[str], None]
 TOWN_NAMESPACE = "town"
-PROCESSES = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER, NODE)
+PROCESSES = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER, NODE, KEEPER)
 _STRAYS_GRACE_SECONDS = 5.0
+_KEEPER_GRACE_SECONDS = 5.0
 _USER_AGENT = "gastown-local"
 
 
@@ -147,6 +149,7 @@ def up(
             apply_cluster_objects(client)
             if start_node(place, control_plane, programs):
                 report(f"starting the process node {place.node_name}")
+            ChildProcesses(place).ensure(KEEPER, keeper_command(place), grace_seconds=_KEEPER_GRACE_SECONDS)
             control_planes.wait_for_controllers(control_plane, place)
             wait_for_node(place, client)
             install_chart(place, client, programs.helm, chart_folder, chart_values(place, TOWN_NAMESPACE), report)
@@ -168,6 +171,8 @@ def down(name: str = DEFAULT_TOWN, *, report: Report, directory: TownDirectory |
         return
     with place.lock(report):
         place.create()
+        # It waits for the lock that we hold, or sleeps: it can not start again what is stopped below.
+        ChildProcesses(place).stop(KEEPER, _KEEPER_GRACE_SECONDS)
         # Clients before servers: sessions still save their work, and the API server is not held up by watchers.
         containers = stop_node(place)
         if containers:

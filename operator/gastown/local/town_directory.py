@@ -18,6 +18,8 @@ DEFAULT_TOWN = "default"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 # Another `gt up` may be building the programs meanwhile.
 _LOCK_SECONDS = 1800.0
+# The town's keeper holds it for a moment now and then; that is nothing to tell a person.
+_TOLD_AFTER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +152,19 @@ def town_directory(name: str = DEFAULT_TOWN, environment: Mapping[str, str] = os
 
 
 def _wait_for_lock(descriptor: int, directory: TownDirectory, report: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
+    begin = time.monotonic()
     told = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - begin
+            if waited > _LOCK_SECONDS:
                 raise LocalTownError(
                     f"town {directory.name}: another gt up or gt down has held {directory.root / 'lock'} for "
                     f"{_LOCK_SECONDS / 60:.0f} minutes; end it, then try again"
                 ) from None
-            if not told:
+            if not told and waited > _TOLD_AFTER_SECONDS:
                 report(f"waiting for another gt up or gt down of town {directory.name}")
                 told = True
             time.sleep(0.1)

@@ -74,7 +74,7 @@ def test_down_and_status_of_a_town_that_never_was_do_nothing(tmp_path: Path) -> 
     assert told == [f"town test was never up: {directory.root} does not exist"]
     status = town.status(directory=directory)
     assert not status.is_up
-    assert [process.pid for process in status.processes] == [None] * 5
+    assert [process.pid for process in status.processes] == [None] * 6
     assert not directory.root.exists()
 
 
