@@ -6,12 +6,14 @@ recorded merges it called 12 clean where git sees a conflict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gastown_git import ref_names
+from gastown_git.conflict_hunks import Hunk, bounded, hunks_of
 from gastown_git.errors import GitopsError
 from gastown_git.git_process import run_git
+from gastown_git.raw_tree import find_file
 from gastown_git.ref_names import ObjectId
 from gastown_git.repository import Author, Repository
 
@@ -20,6 +22,9 @@ MERGE_TIMEOUT_SECONDS = 120.0
 _CONFLICT_EXIT_CODE = 1
 _FATAL_EXIT_CODE = 128
 _MAX_MESSAGE_LENGTH = 4000
+# Where hunks are looked for: the first files in conflict, if they are not so big that nobody reconciles their lines by eye.
+_MAX_HUNK_FILES = 64
+_MAX_HUNK_FILE_BYTES = 1 << 20
 _UNRELATED = "refusing to merge unrelated histories"
 
 
@@ -45,10 +50,12 @@ class MergeConflict:
     Attributes:
         files: Paths in conflict, sorted; empty when the histories have nothing in common.
         message: git's own words, a line per conflict, at most 4,000 characters.
+        hunks: The first places where both sides changed the same lines; none of binary, deleted or renamed files.
     """
 
     files: tuple[str, ...]
     message: str
+    hunks: tuple[Hunk, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,8 @@ def merge(repository: Repository, ours: ObjectId, theirs: ObjectId) -> MergedTre
         repository=repository.path,
         timeout_seconds=MERGE_TIMEOUT_SECONDS,
         # a directory renamed on one side and files added to it on the other is for people: git's own default, stated
-        configuration=[("merge.directoryRenames", "conflict")],
+        # and what was there before either side touched it tells what each of them meant
+        configuration=[("merge.directoryRenames", "conflict"), ("merge.conflictStyle", "zdiff3")],
         expected_exit_codes=(0, _CONFLICT_EXIT_CODE, _FATAL_EXIT_CODE),
     )
     if _UNRELATED in result.error_text:
@@ -130,8 +138,10 @@ def merge(repository: Repository, ours: ObjectId, theirs: ObjectId) -> MergedTre
     if result.exit_code == 0:
         return MergedTree(tree)
     end_of_files = fields.index(b"", 1)
-    files = sorted({field.decode("utf-8", "surrogateescape") for field in fields[1:end_of_files]})
-    return MergeConflict(tuple(files), _conflict_lines(fields[end_of_files + 1 :]))
+    paths = sorted(set(fields[1:end_of_files]))
+    hunks = bounded(_hunks(repository, tree, paths, ours, theirs))
+    files = tuple(path.decode("utf-8", "surrogateescape") for path in paths)
+    return MergeConflict(files, _conflict_lines(fields[end_of_files + 1 :]), hunks)
 
 
 def stack(repository: Repository, base: ObjectId, heads: Sequence[Head]) -> Stack | StackConflict:
@@ -158,6 +168,14 @@ def stack(repository: Repository, base: ObjectId, heads: Sequence[Head]) -> Stac
         commit = repository.write_commit(tree=merged.tree, parents=[below.commit, head.commit], author=head.author, message=head.message)
         below = Stack(commit, merged.tree)
     return below
+
+
+def _hunks(repository: Repository, tree: ObjectId, paths: Sequence[bytes], ours: ObjectId, theirs: ObjectId) -> Iterator[Hunk]:
+    """The conflicts of the first files, from the tree with markers that git leaves of a merge that is not clean."""
+    for path in paths[:_MAX_HUNK_FILES]:
+        blob = find_file(repository, tree, path)
+        if blob is not None and repository.size_of(blob) <= _MAX_HUNK_FILE_BYTES:
+            yield from hunks_of(path.decode("utf-8", "surrogateescape"), repository.read(blob), ours, theirs)
 
 
 def _conflict_lines(fields: list[bytes]) -> str:

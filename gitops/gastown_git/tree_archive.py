@@ -10,6 +10,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 
+from gastown_git.raw_tree import FOLDER_MODE, entries, kind_of
 from gastown_git.ref_names import ObjectId
 from gastown_git.repository import Repository
 
@@ -42,10 +43,10 @@ def iterate_tar(repository: Repository, tree: ObjectId) -> Iterator[bytes]:
 
 
 def _walk(repository: Repository, tree: ObjectId, prefix: bytes) -> Iterator[bytes]:
-    for mode, name, object_id in _entries(repository.read(tree)):
+    for mode, name, object_id in entries(repository.read(tree)):
         path = prefix + name
-        kind = int(mode, 8) & 0o170000
-        if kind == 0o040000:
+        kind = kind_of(mode)
+        if kind == FOLDER_MODE:
             yield _header(path, mode, tarfile.DIRTYPE)
             yield from _walk(repository, object_id, path + b"/")
         elif kind == 0o160000:
@@ -58,16 +59,6 @@ def _walk(repository: Repository, tree: ObjectId, prefix: bytes) -> Iterator[byt
             for start in range(0, len(content), _CHUNK_BYTES):
                 yield content[start : start + _CHUNK_BYTES]
             yield b"\0" * (-len(content) % tarfile.BLOCKSIZE)
-
-
-def _entries(raw: bytes) -> Iterator[tuple[bytes, bytes, ObjectId]]:
-    """Split git's binary form of a tree into (mode, name, id); libgit2's own reader would polish odd modes."""
-    position = 0
-    while position < len(raw):
-        blank = raw.index(b" ", position)
-        end = raw.index(b"\0", blank)
-        yield raw[position:blank], raw[blank + 1 : end], raw[end + 1 : end + 21].hex()
-        position = end + 21
 
 
 def _header(path: bytes, mode: bytes, kind: bytes, extended: dict[str, str] | None = None, *, size: int = 0, link: bytes = b"") -> bytes:

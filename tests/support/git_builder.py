@@ -64,20 +64,26 @@ def change(
 
 
 def tree(target: Repository, files: Mapping[str, Entry]) -> ObjectId:
-    """Store a tree of files given by path."""
+    """Store a tree of files given by path, bytes that are not UTF-8 as surrogate escapes."""
     git = pygit2.Repository(str(target.path))
     folders: dict[str, dict[str, Entry]] = {}
-    builder = git.TreeBuilder()
+    found: list[tuple[bytes, int, str]] = []
     for path, entry in files.items():
         first, _, rest = path.partition("/")
         if rest:
             folders.setdefault(first, {})[rest] = entry
             continue
         mode, content = (FILE, entry) if isinstance(entry, bytes) else entry
-        builder.insert(first, content if isinstance(content, str) else git.create_blob(content), mode)
-    for name, below in folders.items():
-        builder.insert(name, tree(target, below), FOLDER)
-    return str(builder.write())
+        found.append((_bytes(first), mode, content if isinstance(content, str) else str(git.create_blob(content))))
+    found += [(_bytes(name), FOLDER, tree(target, below)) for name, below in folders.items()]
+    # As git sorts: a folder as if its name ended in a slash. libgit2's own builder takes no names but UTF-8.
+    found.sort(key=lambda entry: entry[0] + (b"/" if entry[1] == FOLDER else b""))
+    raw = b"".join(b"%o %s\0%s" % (mode, name, bytes.fromhex(object_id)) for name, mode, object_id in found)
+    return str(git.write(pygit2.enums.ObjectType.TREE, raw))
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def read_files(target: Repository, tree_id: ObjectId, prefix: str = "") -> dict[str, tuple[int, bytes | ObjectId]]:
@@ -87,7 +93,8 @@ def read_files(target: Repository, tree_id: ObjectId, prefix: str = "") -> dict[
     folder = git[tree_id]
     assert isinstance(folder, pygit2.Tree)
     for entry in folder:
-        path = f"{prefix}{entry.name}"
+        assert entry.raw_name is not None
+        path = prefix + entry.raw_name.decode("utf-8", "surrogateescape")
         mode = int(entry.filemode)
         if mode == FOLDER:
             found |= read_files(target, str(entry.id), f"{path}/")
