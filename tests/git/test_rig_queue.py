@@ -148,6 +148,22 @@ def test_a_newer_request_of_the_same_bead_supersedes_the_older(town: QueueTown) 
     assert (town.phase(old), town.phase(new)) == ("Superseded", "Landed")
 
 
+def test_rework_of_the_same_second_goes_before_what_came_back_whatever_their_names(town: QueueTown) -> None:
+    start = git_builder.main_of(town.repository)
+    landed = town.submit("gr-1", work(town, {"a": b"1"}, start))
+    came_back = town.submit("gr-2", work(town, {"a": b"2"}, start), agent="greeter-nux")
+    town.settle()
+    assert (town.phase(landed), town.phase(came_back)) == ("Landed", "Conflicted")
+    rework = git_builder.change(town.repository, git_builder.main_of(town.repository), {"a": b"4"})
+    while rework > town.requests[came_back].spec.head:  # by its name it is to be the earlier one
+        rework = git_builder.change(town.repository, rework, {"a": rework.encode()})
+    name = town.submit("gr-2", rework, agent="greeter-nux")
+    same = town.requests[came_back].metadata.creationTimestamp
+    town.requests[name] = replace(town.requests[name], metadata=replace(town.requests[name].metadata, creationTimestamp=same))
+    town.settle()
+    assert town.phase(name) == "Landed"
+
+
 def test_a_suspended_request_waits_and_goes_on_when_it_is_released(town: QueueTown) -> None:
     name = town.submit("gr-1", work(town, {"a": b"1"}))
     town.requests[name] = replace(town.requests[name], spec=replace(town.requests[name].spec, suspend=True))

@@ -48,9 +48,13 @@ def delivery_of(bead: Bead, merge_requests: Iterable[MergeRequest], now: float) 
     return Delivery(current=current, returned=returned, landed=landed)
 
 
-def age_key(mr: MergeRequest) -> tuple[str, str]:
-    """Sorts by age; RFC 3339 in UTC sorts as text, and the name decides within a second."""
-    return mr.metadata.creationTimestamp, mr.metadata.name
+def age_key(mr: MergeRequest) -> tuple[str, int, str]:
+    """Sorts the requests of one bead by age: RFC 3339 in UTC sorts as text, but knows whole seconds only.
+
+    Within a second what came back was there before what is on its way, since nobody hands in anew before; the name decides the rest.
+    """
+    stage = 2 if is_landed(mr) else 1 if is_under_way(mr) else 0
+    return mr.metadata.creationTimestamp, stage, mr.metadata.name
 
 
 def is_landed(mr: MergeRequest) -> bool:

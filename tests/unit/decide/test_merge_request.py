@@ -16,6 +16,8 @@ HELD = build.held_bead()
 NEWER = build.merge_request(head="b" * 40, meta={"creationTimestamp": "2025-06-15T16:00:00Z"})
 NEWEST = build.merge_request(head="1" * 40, meta={"creationTimestamp": "2025-06-15T17:00:00Z"})
 OLDER = build.merge_request(head="e" * 40, meta={"creationTimestamp": "2025-06-15T14:00:00Z"})
+# Of the same second, and by its name the later one.
+CAME_BACK = build.merge_request(head="f" * 40, phase="Conflicted", meta={"creationTimestamp": NOON_TEXT})
 OF_ANOTHER = build.merge_request(agent_name="greeter-max", head="f" * 40, meta={"creationTimestamp": "2025-06-15T16:00:00Z"})
 
 
@@ -47,6 +49,7 @@ def verified(seen: MergeRequestSeen) -> dict[str, Any] | None:
         ),
         pytest.param(build.merge_request(pinned=True), HELD, (NEWER,), ("False", "Superseded"), id="there is a newer one"),
         pytest.param(build.merge_request(pinned=True), HELD, (OLDER,), ("True", "Verified"), id="there is an older one"),
+        pytest.param(build.merge_request(pinned=True), HELD, (CAME_BACK,), ("True", "Verified"), id="one of the same second came back"),
         pytest.param(build.merge_request(pinned=True), HELD, (OF_ANOTHER,), ("True", "Verified"), id="the newer one is another agent's"),
         pytest.param(
             build.merge_request(pinned=True, verified="True"),

@@ -21,6 +21,7 @@ from gastown.api.labels import RETRY_REQUESTED_AT, RIG
 from gastown.api.merge_request import MergeRequest, MergeRequestStatus
 from gastown.api.names import gate_run_name
 from gastown.api.rig import Rig, RigHead, RigQueue, gate_digest
+from gastown.decide.delivery import age_key
 from gastown.decide.times import time_text, unix_seconds
 from gastown.processes.refinery import commits, statuses, verdicts
 from gastown.processes.refinery.intake import take_in
@@ -317,14 +318,12 @@ def _with(mr: MergeRequest, status: MergeRequestStatus) -> MergeRequest:
 
 
 def _newer(mr: MergeRequest, others: list[MergeRequest]) -> MergeRequest | None:
-    mine = (mr.metadata.creationTimestamp, mr.metadata.name)
+    mine = age_key(mr)
     return next(
         (
             other
             for other in others
-            if other.spec.beadName == mr.spec.beadName
-            and other.spec.agentName == mr.spec.agentName
-            and (other.metadata.creationTimestamp, other.metadata.name) > mine
+            if (other.spec.beadName, other.spec.agentName) == (mr.spec.beadName, mr.spec.agentName) and age_key(other) > mine
         ),
         None,
     )
