@@ -10,9 +10,9 @@ from gastown.api.bead import BLOCKING_TYPES, PHASE_BLOCKED, PHASE_READY, PHASE_S
 from gastown.api.conditions import PROGRESSING, READY, find_condition
 from gastown.api.convoy import PHASE_LANDED, Convoy
 from gastown.api.merge_request import MergeRequest
+from gastown.api.text import plain
 from gastown.cli.beads import why
 from gastown.decide.graph import layers
-from gastown.polecat.context import plain
 
 HEADINGS = ("WAVE", "BEAD", "NAME", "PHASE", "AGENT", "WHY", "TITLE")
 MISSING = "Missing"

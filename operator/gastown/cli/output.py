@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from gastown.api.text import plain
 from gastown.cli.errors import CommandError
-from gastown.polecat.context import plain
 
 JSON_HELP = """\
 with --json:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+from gastown.api.text import plain
 from gastown.polecat import child
 from gastown.polecat.adapters.base import Event, EventParser, Invocation, SessionStarted, Terminal, UsageDelta
-from gastown.polecat.context import plain
 from gastown.polecat.descendants import end_all
 
 _LINE_LIMIT_BYTES = 1024 * 1024

@@ -6,17 +6,14 @@ lines stands behind a bar that nothing inside it can remove, and control charact
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gastown.api.bead import DELIVERY_NONE, Bead, BeadSpec, Rework
 from gastown.api.rig import Gate
+from gastown.api.text import plain, quoted
 
-_BAR = "  |"
 _TEXT_FIELDS = (("description", "Description"), ("design", "Design"), ("acceptanceCriteria", "Acceptance criteria"), ("notes", "Notes"))
-# Control characters but tab, and those that reorder or hide text on a screen.
-_UNSAFE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +48,6 @@ def render(bead: Bead, around: Circumstances) -> str:
         _ending(bead.spec, around),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def quoted(text: str) -> str:
-    """Somebody's text as lines behind a bar."""
-    return "".join(f"{_BAR} {plain(line)}\n" if line else f"{_BAR}\n" for line in text.splitlines()) or f"{_BAR}\n"
-
-
-def plain(text: str) -> str:
-    """Somebody's text on one line, with control characters shown as escapes."""
-    return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape", "surrogatepass").decode(), " ".join(text.splitlines()))
 
 
 def _who(bead: Bead, around: Circumstances) -> str:

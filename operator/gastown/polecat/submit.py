@@ -21,9 +21,9 @@ from gastown.api.merge_request import OVER_WITHOUT_LANDING, MergeRequest, MergeR
 from gastown.api.meta import ObjectMeta
 from gastown.api.names import merge_request_name
 from gastown.api.rig import Gate
+from gastown.api.text import plain
 from gastown.kube.errors import AlreadyExists, NotFound
 from gastown.polecat import result as results
-from gastown.polecat.context import plain
 from gastown.polecat.errors import Refused
 from gastown.polecat.gates import run_gates
 from gastown.polecat.git import REMOTE_SECONDS, Git, GitError, last_words

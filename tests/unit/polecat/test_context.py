@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gastown.api.bead import Bead, BeadSpec, BeadStatus, Comment, Dependency, Rework
 from gastown.api.meta import ObjectMeta
 from gastown.api.rig import Gate
-from gastown.polecat.context import Circumstances, plain, quoted, render
+from gastown.api.text import plain, quoted
+from gastown.polecat.context import Circumstances, render
 
 AROUND = Circumstances(
     actor="greeter/polecats/furiosa",

@@ -8,10 +8,10 @@ from typing import Any
 
 from gastown.api.bead import Bead
 from gastown.api.codec import from_dict
+from gastown.api.text import plain, quoted
 from gastown.cli import output
 from gastown.cli.beads import get_bead
 from gastown.cli.place import add_place_arguments, find_place
-from gastown.polecat.context import plain, quoted
 
 EXAMPLE = """\
 bd show gp-a3f8
