@@ -167,4 +167,18 @@ class Wake:
     reason: str = ""
 
 
-Action: TypeAlias = Create | Apply | Delete | SetStatus | Bind | PatchSpec | Emit | Wake
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Carry out what does not depend on each other at the same time, as far as the limit of writes in flight allows.
+
+    The last action of a decision.
+
+    Attributes:
+        chains: Each is carried out in its order, and ends alone when it turns out stale or refused.
+    """
+
+    chains: tuple[tuple[Single, ...], ...]
+
+
+Single: TypeAlias = Create | Apply | Delete | SetStatus | Bind | PatchSpec | Emit | Wake
+Action: TypeAlias = Single | Together

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from gastown.actions import NORMAL, Apply, Bind, Create, Delete, Emit, PatchSpec, SetStatus, Wake
+from gastown.actions import NORMAL, Apply, Bind, Create, Delete, Emit, PatchSpec, SetStatus, Together, Wake
 from gastown.api.bead import Bead
 from gastown.api.conditions import find_condition
 from gastown.api.kinds import BEAD, EVENT, LEASE
+from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration
 from gastown.kube.errors import Unavailable
-from gastown.runtime.executor import ASSUME_SECONDS, ROLL_UP_SECONDS
+from gastown.runtime.executor import ASSUME_SECONDS, ROLL_UP_SECONDS, Outcome
 from support.cluster import Cluster
 from support.executor_builder import Bench, bench, with_bench
 from support.proxy import Proxy, proxy_to
@@ -364,3 +365,42 @@ def test_a_kind_nobody_declared_is_named(server: Configuration) -> None:
             await it.do(Create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "y"}}))
 
     with_bench(server, act)
+
+
+class MeetingClient(Client):
+    """Sends no patch before three are under way."""
+
+    meeting: asyncio.Barrier
+
+    async def merge_patch(self, *arguments: Any, **options: Any) -> Any:
+        await self.meeting.wait()
+        return await super().merge_patch(*arguments, **options)
+
+
+def test_what_does_not_depend_on_each_other_is_under_way_at_the_same_time(server: Configuration, namespace: str) -> None:
+    async def act() -> tuple[Outcome, set[str]]:
+        async with bench(server, client_type=MeetingClient) as made:
+            assert isinstance(made.client, MeetingClient)
+            made.client.meeting = asyncio.Barrier(3)
+            seen = [await made.make(namespace, f"gp-{number}") for number in range(3)]
+            outcome = await made.do(Together(tuple((Bind(bead, f"agent-{bead.metadata.name}"),) for bead in seen)))
+            return outcome, {bead.spec.assignee for bead in await made.beads_of(namespace)}
+
+    outcome, assignees = asyncio.run(act())
+    assert (outcome.writes, outcome.stale, outcome.problem) == (3, False, "")
+    assert assignees == {"agent-gp-0", "agent-gp-1", "agent-gp-2"}
+
+
+def test_of_what_is_done_together_one_that_is_refused_or_stale_stops_only_its_own_chain(server: Configuration, namespace: str) -> None:
+    async def act(made: Bench) -> tuple[Outcome, dict[str, str]]:
+        seen = [await made.make(namespace, f"gp-{number}") for number in range(3)]
+        await made.client.merge_patch(BEAD, namespace, "gp-1", {"spec": {"title": "moved on"}})
+        unfit = {"apiVersion": BEAD.api_version, "kind": BEAD.name, "metadata": {"name": "Not A Name", "namespace": namespace}}
+        chains = ((Create({**unfit, "spec": {"title": "x"}}), Bind(seen[0], "nux")), (Bind(seen[1], "ace"),), (Bind(seen[2], "slit"),))
+        outcome = await made.do(Together(chains))
+        return outcome, {bead.metadata.name: bead.spec.assignee for bead in await made.beads_of(namespace)}
+
+    outcome, assignees = with_bench(server, act)
+    assert (outcome.writes, outcome.stale) == (1, True)
+    assert "Not A Name" in outcome.problem
+    assert assignees == {"gp-0": "", "gp-1": "", "gp-2": "slit"}

@@ -61,6 +61,10 @@ class Bench:
         made: Bead = await self.client.create(BEAD, {**body, "spec": {"title": "Greet", **spec}})
         return made
 
+    async def beads_of(self, namespace: str) -> list[Bead]:
+        """All of a namespace, as the server has them."""
+        return (await self.client.list_all(BEAD, namespace)).items
+
     def sent(self) -> int:
         """Requests of any kind so far."""
         return sum(self.client.requests.values())

@@ -70,7 +70,7 @@ class DispatchWiring:
         if self._tell is not None:
             for key in changed:
                 self._tell(key)
-        return plan.actions
+        return dispatch.actions_of(plan)
 
     def wire(self, controller: Controller[DispatchSeen], tell: Callable[[Key], None]) -> None:
         """Subscribe to what bears on dispatching.

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gastown.actions import Action, Bind, Create
+from gastown.actions import Action, Bind, Create, Single, Together
 from gastown.api import agent as agents
 from gastown.api import conditions, labels, reasons
 from gastown.api.agent import Agent, AgentSpec
@@ -22,7 +22,8 @@ from gastown.api.rig import Rig
 from gastown.api.town import Town, TownCapacity
 from gastown.decide import profiles
 from gastown.decide.name_pool import free_names
-from gastown.decide.session import is_stopped, needs_session
+from gastown.decide.session import needs_session
+from gastown.decide.session_stop import is_stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,11 @@ class Plan:
     """What the dispatcher wants.
 
     Attributes:
-        actions: New agents and bindings, each agent before the binding that needs it.
+        bindings: A chain each: the binding, after its agent if that is a new one. First the bead that goes first.
         waiting: Bead name -> (reason, message) of each startable bead that is not bound now.
     """
 
-    actions: tuple[Action, ...]
+    bindings: tuple[tuple[Single, ...], ...]
     waiting: Mapping[str, tuple[str, str]]
 
 
@@ -71,13 +72,18 @@ def decide(seen: DispatchSeen, now: float) -> list[Action]:
         now: Unused: nothing here depends on the clock.
     """
     del now
-    return list(plan(seen).actions)
+    return actions_of(plan(seen))
+
+
+def actions_of(plan: Plan) -> list[Action]:
+    """The plan's bindings, to be made at the same time: none waits for another, and one that is refused stops no other."""
+    return [Together(plan.bindings)] if plan.bindings else []
 
 
 def plan(seen: DispatchSeen) -> Plan:
     """Bindings, new agents, and why the others wait."""
     desk = _Desk(seen)
-    actions: list[Action] = []
+    bindings: list[tuple[Single, ...]] = []
     waiting: dict[str, tuple[str, str]] = {}
     for bead in sorted(seen.startable, key=lambda bead: order_key(bead, seen.convoys.get(bead.metadata.name, ()))):
         rig = rig_of(bead, seen)
@@ -87,18 +93,19 @@ def plan(seen: DispatchSeen) -> Plan:
             continue
         profile_name = profiles.profile_name(bead, None, rig, seen.town)
         agent_name = desk.idle_agent(bead, rig, profile_name)
+        first: tuple[Single, ...] = ()
         if agent_name is None:
             new = desk.new_agent(bead, rig)
             if new is not None:
-                actions.append(Create(new, reason=f"an agent for {bead.metadata.name}"))
+                first = (Create(new, reason=f"an agent for {bead.metadata.name}"),)
                 agent_name = new.metadata.name
         agent_name = agent_name or desk.any_idle_agent(rig)
         if agent_name is None:
             waiting[bead.metadata.name] = (reasons.NO_AGENT, f"every agent of Rig {rig.metadata.name} is busy")
             continue
         desk.take(bead, rig, agent_name)
-        actions.append(Bind(bead, agent_name, reason=f"priority {bead.spec.priority}, profile {profile_name}"))
-    return Plan(tuple(actions), waiting)
+        bindings.append((*first, Bind(bead, agent_name, reason=f"priority {bead.spec.priority}, profile {profile_name}")))
+    return Plan(tuple(bindings), waiting)
 
 
 def order_key(bead: Bead, convoys: tuple[Convoy, ...]) -> tuple[str, int, str, str]:

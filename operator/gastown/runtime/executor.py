@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from gastown.actions import Action, Apply, Bind, Create, Delete, Emit, Key, KubernetesObject, PatchSpec, SetStatus, Wake
+from gastown.actions import Action, Apply, Bind, Create, Delete, Emit, Key, KubernetesObject, PatchSpec, SetStatus, Single, Together, Wake
 from gastown.api.codec import merge_patch_between, to_dict
 from gastown.api.kinds import ALL_KINDS, EVENT, Kind, kind_of
 from gastown.kube.aio import Client
@@ -54,6 +54,15 @@ class Outcome:
     stale: bool = False
     problem: str = ""
     wakes: tuple[Wake, ...] = ()
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        writes=sum(outcome.writes for outcome in outcomes),
+        stale=any(outcome.stale for outcome in outcomes),
+        problem=next((outcome.problem for outcome in outcomes if outcome.problem), ""),
+        wakes=tuple(wake for outcome in outcomes for wake in outcome.wakes),
+    )
 
 
 class Result(Enum):
@@ -109,6 +118,7 @@ class Executor:
     ) -> None:
         self._client = client
         self._stores = stores
+        self._writes_in_flight = writes_in_flight
         self._writer = Writer(stores, metrics, writes_in_flight)
         self._component = component
         self._clock = clock
@@ -127,6 +137,8 @@ class Executor:
         """
         decision = _Decision()
         for action in actions:
+            if isinstance(action, Together):
+                return _joined([Outcome(decision.writes, wakes=tuple(decision.wakes)), *await self._carry_out_together(action)])
             result = await self._carry_out(action, decision)
             self._count.add(type(action).__name__, result.value)
             decision.writes += result is Result.DONE and not isinstance(action, Wake | Emit)
@@ -134,7 +146,21 @@ class Executor:
                 return Outcome(decision.writes, result is Result.STALE, decision.problem, tuple(decision.wakes))
         return Outcome(decision.writes, wakes=tuple(decision.wakes))
 
-    async def _carry_out(self, action: Action, decision: _Decision) -> Result:
+    async def _carry_out_together(self, action: Together) -> list[Outcome]:
+        chains = iter(action.chains)  # shared: each worker takes the next one
+
+        async def work() -> list[Outcome]:
+            return [await self.execute(chain) for chain in chains]
+
+        workers = min(self._writes_in_flight, len(action.chains))
+        # A worker whose server can not be reached ends, the others find that out for themselves; what they have begun is not cut off.
+        ended = await asyncio.gather(*(work() for _ in range(workers)), return_exceptions=True)
+        for end in ended:
+            if isinstance(end, BaseException):
+                raise end
+        return [outcome for outcomes in ended if not isinstance(outcomes, BaseException) for outcome in outcomes]
+
+    async def _carry_out(self, action: Single, decision: _Decision) -> Result:
         if isinstance(action, Wake):
             decision.wakes.append(action)
             return Result.DONE

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gastown.actions import Bind, Create
+from gastown.actions import Bind, Create, Single, Together
 from gastown.api.agent import Agent, AgentRecord
 from gastown.api.rig import NamePool
 from gastown.decide import dispatch
@@ -38,13 +38,18 @@ def ready(name: str = "gp-1", **fields: Any) -> Any:
     return build.bead(name, phase="Ready", **fields)
 
 
+def chains(what: DispatchSeen) -> tuple[tuple[Single, ...], ...]:
+    """What is decided: all bindings at the same time."""
+    return tuple(chain for action in dispatch.decide(what, build.NOON) if isinstance(action, Together) for chain in action.chains)
+
+
 def bindings(what: DispatchSeen) -> dict[str, str]:
     """Bead -> agent."""
-    return {action.object.metadata.name: action.assignee for action in dispatch.decide(what, build.NOON) if isinstance(action, Bind)}
+    return {action.object.metadata.name: action.assignee for chain in chains(what) for action in chain if isinstance(action, Bind)}
 
 
 def hired(what: DispatchSeen) -> list[Agent]:
-    made = [action.object for action in dispatch.decide(what, build.NOON) if isinstance(action, Create)]
+    made = [action.object for chain in chains(what) for action in chain if isinstance(action, Create)]
     return [agent for agent in made if isinstance(agent, Agent)]
 
 
@@ -60,8 +65,8 @@ def test_a_bead_gets_a_new_agent_from_the_name_pool() -> None:
 
 
 def test_an_agent_is_made_before_the_binding_that_needs_it() -> None:
-    kinds = [type(action) for action in dispatch.decide(seen(ready("gp-1"), ready("gp-2")), build.NOON)]
-    assert kinds == [Create, Bind, Create, Bind]
+    decided = chains(seen(ready("gp-1"), ready("gp-2")))
+    assert [[type(action) for action in chain] for chain in decided] == [[Create, Bind], [Create, Bind]]
 
 
 def test_an_idle_agent_is_taken_before_a_new_one_is_hired() -> None:
