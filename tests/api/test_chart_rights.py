@@ -95,7 +95,7 @@ OPERATOR = {
     "pods": READ | {"create", "delete"},
     "jobs.batch": READ | {"create", "delete"},
     "serviceaccounts": READ | {"create", "delete"},
-    "leases.coordination.k8s.io": READ | {"create", "delete"},
+    "leases.coordination.k8s.io": READ | {"create", "patch", "delete"},
     "events": {"create", "patch"},
 }
 REPO = {

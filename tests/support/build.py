@@ -26,6 +26,8 @@ from gastown.api.core import (
     ContainerStatus,
     Job,
     JobStatus,
+    Lease,
+    LeaseSpec,
     Pod,
     PodStatus,
 )
@@ -234,6 +236,12 @@ def session_pod(agent_name: str = "greeter-nux", bead_name: str = "gp-1", *, num
     owner = OwnerReference(apiVersion="gastown.dev/v1alpha1", kind="Agent", name=agent_name, uid=f"uid-{agent_name}", controller=True)
     meta = {"uid": f"pod-{agent_name}-{number}", "ownerReferences": [owner], **state.pop("meta", {})}
     return pod(agent_name, container="agent", labels=told, meta=meta, **state)
+
+
+def lease(agent_name: str = "greeter-nux", *, holder: str = "", renewed: str = "", nudge: str = "", **annotations: str) -> Lease:
+    """The Lease of an agent; `holder` is the pod uid of the session that renewed it."""
+    told = {**annotations, **({labels.NUDGE: nudge} if nudge else {})}
+    return Lease(metadata=metadata(agent_name, annotations=told), spec=LeaseSpec(holderIdentity=holder, renewTime=renewed))
 
 
 def pod(

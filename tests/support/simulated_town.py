@@ -88,7 +88,7 @@ class SimulatedTown:
             clock=lambda: self.now,
             wall_clock=lambda: self.now,
         )
-        made = make_controllers(self.stores, SETTINGS, executor, (), Registry("test"), make=SteppedController)  # type: ignore[arg-type]
+        made = make_controllers(self.stores, SETTINGS, executor, (), Registry("test"), make=SteppedController, clock=lambda: self.now)  # type: ignore[arg-type]
         self.controllers = made  # type: ignore[assignment]
         for controller in self.controllers:
             controller.now = self.now

@@ -67,6 +67,7 @@ class PodStatus:
     reason: str = ""
     message: str = ""
     startTime: str = ""
+    conditions: list[Condition] = field(default_factory=list)
     initContainerStatuses: list[ContainerStatus] = field(default_factory=list)
     containerStatuses: list[ContainerStatus] = field(default_factory=list)
 

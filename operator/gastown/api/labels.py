@@ -23,6 +23,12 @@ ACTOR = "gastown.dev/actor"
 # Set by `bd delete` just before deletion, since a deletion carries no actor.
 DELETED_BY = "gastown.dev/deleted-by"
 
+# On an agent's Lease. By the session with its heartbeat: what its agent's processes did so far (any change is a sign of work), and the
+# newest checkpoint it pushed. By the operator: a word to the session, "<pod uid> <time> <words>".
+PROGRESS = "gastown.dev/progress"
+CHECKPOINT = "gastown.dev/checkpoint"
+NUDGE = "gastown.dev/nudge"
+
 PART_OF = "app.kubernetes.io/part-of"
 COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gastown.actions import WARNING, Action, Emit, Key
@@ -12,6 +13,7 @@ from gastown.controllers.bead import BeadWiring
 from gastown.controllers.convoy import ConvoyWiring
 from gastown.controllers.dispatch import DispatchWiring
 from gastown.controllers.gate_run import GateRunWiring
+from gastown.controllers.heartbeats import Heartbeats
 from gastown.controllers.merge_request import MergeRequestWiring
 from gastown.controllers.quiet import ProfileWiring, RigWiring, TownWiring
 from gastown.controllers.session import SessionWiring
@@ -19,6 +21,7 @@ from gastown.controllers.stores import Stores
 from gastown.decide import bead, convoy, gate_run, merge_request, profile, rig, session, town
 from gastown.decide.gate_job import GateSettings
 from gastown.decide.session_pod import SessionSettings
+from gastown.decide.witness import Patience
 from gastown.runtime.controller import Controller
 from gastown.runtime.executor import Executor
 from gastown.runtime.feed import Feed
@@ -33,10 +36,12 @@ class Settings:
     Attributes:
         repository_url: Address of the repo-server as sessions reach it, without a slash at the end.
         session_image: Of sessions and gates that name no image.
+        patience: With sessions that are silent, hung, or do not start.
     """
 
     repository_url: str
     session_image: str
+    patience: Patience = field(default_factory=Patience)
 
 
 def refusals(store: Store[Any]) -> Callable[[Key, str], list[Action]]:
@@ -56,6 +61,7 @@ def make_controllers(
     feeds: Sequence[Feed],
     metrics: Registry,
     make: Callable[..., Controller[Any]] = Controller,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[Controller[Any]]:
     """All controllers, wired to the stores but not running; create them in the loop that will run them.
 
@@ -63,10 +69,12 @@ def make_controllers(
 
     Args:
         make: Makes each controller; tests step theirs by hand.
+        clock: Monotonic seconds, by which sessions are heard.
     """
     dispatching = DispatchWiring(stores)
     beading = BeadWiring(stores, dispatching.waiting)
-    sessions = SessionWiring(stores, SessionSettings(settings.repository_url, settings.session_image))
+    session_settings = SessionSettings(settings.repository_url, settings.session_image, settings.patience)
+    sessions = SessionWiring(stores, session_settings, Heartbeats(stores, feeds, clock))
     gating = GateRunWiring(stores, GateSettings(settings.session_image))
     requests, rigs, profiles, towns = MergeRequestWiring(stores), RigWiring(stores), ProfileWiring(stores), TownWiring(stores)
     convoys = ConvoyWiring(stores)

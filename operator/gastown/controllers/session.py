@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from gastown.actions import Key
+from gastown.api import conditions
 from gastown.api.agent import Agent
 from gastown.api.bead import Bead
-from gastown.api.core import Pod
+from gastown.api.core import Lease, Pod
 from gastown.api.rig import Rig
 from gastown.controllers.changes import is_new_spec, is_new_verdict, key_of, versions
+from gastown.controllers.heartbeats import Heartbeats
 from gastown.controllers.stores import Stores, at
 from gastown.decide import session_end
-from gastown.decide.session import SessionSeen
 from gastown.decide.session_pod import SessionSettings
+from gastown.decide.session_seen import SessionSeen
 from gastown.runtime.controller import Controller
 from gastown.runtime.store import Change
 
@@ -21,9 +23,10 @@ from gastown.runtime.store import Change
 class SessionWiring:
     """Builds the input of `decide/session.py` and wakes the agents that a change concerns."""
 
-    def __init__(self, stores: Stores, settings: SessionSettings) -> None:
+    def __init__(self, stores: Stores, settings: SessionSettings, heartbeats: Heartbeats) -> None:
         self._stores = stores
         self._settings = settings
+        self._heartbeats = heartbeats
 
     def observe(self, key: Key) -> SessionSeen | None:
         """All that bears on the agent's session; None when the agent is gone (its pod goes with it)."""
@@ -46,6 +49,7 @@ class SessionWiring:
             rig=stores.rigs.find(namespace, agent.spec.rigName),
             town=stores.town(namespace),
             profiles=stores.profiles_by_name(namespace),
+            heartbeat=self._heartbeats.of(key, pod),
         )
 
     def wire(self, controller: Controller[SessionSeen]) -> None:
@@ -63,6 +67,12 @@ class SessionWiring:
             names = {name for bead in versions(change) for name in (bead.spec.assignee, bead.status.agentName) if name}
             controller.enqueue(*((change.key[0], name) for name in names if stores.agents.find(change.key[0], name) is not None))
 
+        def on_lease(change: Change[Lease]) -> None:
+            # A heartbeat changes nothing, and a thousand sessions send thirty of them each second: only good news is acted on at once.
+            agent = stores.agents.find(*change.key)
+            if agent is not None and (change.after is None or _is_doubted(agent)):
+                controller.enqueue(change.key)
+
         def on_rig(change: Change[Rig]) -> None:
             if is_new_spec(change):
                 controller.enqueue(*(key_of(agent) for agent in stores.agents.by("rig", at(*change.key))))
@@ -73,7 +83,13 @@ class SessionWiring:
 
         stores.agents.subscribe(on_agent)
         stores.pods.subscribe(on_pod)
+        stores.leases.subscribe(on_lease)
         stores.beads.subscribe(on_bead)
         stores.rigs.subscribe(on_rig)
         stores.profiles.subscribe(on_rule)
         stores.towns.subscribe(on_rule)
+
+
+def _is_doubted(agent: Agent) -> bool:
+    told = agent.status.conditions
+    return conditions.is_true(told, conditions.SUSPECT) or conditions.is_true(told, conditions.STALLED)

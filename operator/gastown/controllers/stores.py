@@ -12,7 +12,7 @@ from gastown.api.agent import Agent
 from gastown.api.agent_profile import AgentProfile
 from gastown.api.bead import Bead
 from gastown.api.convoy import Convoy
-from gastown.api.core import Job, Pod
+from gastown.api.core import Job, Lease, Pod
 from gastown.api.gate_run import GateRun
 from gastown.api.kinds import Kind
 from gastown.api.merge_request import MergeRequest
@@ -39,6 +39,7 @@ class Stores:
         agents: Indices rig, profile.
         pods: Those of sessions and gates; index gate_run.
         jobs: Index gate_run.
+        leases: Heartbeats of agents.
         gate_runs: Index rig: those without a verdict.
         convoys: Indices bead (what it lists), label (as its own beads carry it).
     """
@@ -53,6 +54,7 @@ class Stores:
     gate_runs: Store[GateRun]
     pods: Store[Pod]
     jobs: Store[Job]
+    leases: Store[Lease]
 
     def by_kind(self) -> Mapping[Kind, Store[Any]]:
         """For the executor."""
@@ -116,6 +118,7 @@ def make_stores() -> Stores:
         gate_runs=Store(kinds.GATE_RUN, {"rig": lambda run: _under(run, run.spec.rigName)}),
         pods=Store(kinds.POD, {"gate_run": lambda pod: _under(pod, pod.metadata.labels.get(labels.GATE_RUN, ""))}),
         jobs=Store(kinds.JOB, {"gate_run": lambda job: _under(job, job.metadata.labels.get(labels.GATE_RUN, ""))}),
+        leases=Store(kinds.LEASE),
     )
 
 

@@ -17,7 +17,7 @@ from gastown.api.names import gate_job_name
 from gastown.api.rig import GATE_COMMAND, Gate, Rig, gate_digest
 from gastown.api.town import Town
 from gastown.decide.gate_job import GATE_CONTAINER, GateSettings, gate_job
-from gastown.decide.session import is_stopped
+from gastown.decide.session_stop import is_stopped
 from gastown.decide.times import seconds_since, time_text
 
 # A run that ends sooner is told once, with its verdict.

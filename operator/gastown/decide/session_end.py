@@ -32,6 +32,10 @@ _OUTCOMES = frozenset({SUBMITTED, HANDOFF, FAILED, NO_CHANGE, CLOSED})
 WELL_ENDED = frozenset({SUBMITTED, HANDOFF, CLOSED})
 
 MESSAGE_LIMIT = 1024
+# As `polecat.init` calls it.
+HARNESS_KILLED = "HarnessKilled"
+_KILLED = 128 + 9
+_TAIL_CHARACTERS = 800
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 
 
@@ -44,6 +48,7 @@ class SessionEnd:
         outcome: Submitted, Handoff, Failed, NoChange, Closed or Lost.
         head: Newest commit the session pushed (submitted or checkpointed), 40 hex digits or "".
         time: When, RFC 3339.
+        exit_code: Of the agent's container; 0 where there was none.
     """
 
     uid: str
@@ -52,6 +57,7 @@ class SessionEnd:
     merge_request_name: str = ""
     head: str = ""
     time: str = ""
+    exit_code: int = 0
     usage: Usage = field(default_factory=Usage)
 
 
@@ -70,17 +76,20 @@ def bead_name(pod: Pod) -> str:
     return pod.metadata.labels.get(labels.BEAD, "")
 
 
-def end_of(pod: Pod, prices: Prices) -> SessionEnd | None:
+def end_of(pod: Pod, prices: Prices, replaced: str = "") -> SessionEnd | None:
     """How the session ended; None while it has not.
 
     Args:
         prices: Of the profile it ran with.
+        replaced: Why the Witness ended it; "" if it did not.
     """
     if not is_over(pod):
         return None
     ended = _terminated(pod) or ContainerStateTerminated()
     told = _message(ended)
     outcome, text = _outcome(pod, ended, told)
+    if replaced and outcome == HANDOFF:  # it stopped because it was told to, and it was told because it was as good as dead
+        outcome, text = LOST, f"{replaced}; its last words: {text}"
     return SessionEnd(
         uid=pod.metadata.uid,
         outcome=outcome,
@@ -88,6 +97,7 @@ def end_of(pod: Pod, prices: Prices) -> SessionEnd | None:
         merge_request_name=_text(told, "mergeRequest"),
         head=_commit(told, "head") or _commit(told, "checkpoint"),
         time=ended.finishedAt or pod.status.startTime or pod.metadata.creationTimestamp,
+        exit_code=ended.exitCode,
         usage=usage.of_session(_usage(told), prices, _wall_seconds(pod, ended)),
     )
 
@@ -96,7 +106,8 @@ def _outcome(pod: Pod, ended: ContainerStateTerminated, told: Mapping[str, Any])
     claimed = _text(told, "outcome")
     if claimed in _OUTCOMES:
         words = ": ".join(part for part in (_text(told, "reason"), _text(told, "message")) if part)
-        return claimed, words
+        # Then PID 1 speaks for a harness that was killed: nobody said how the work went.
+        return (LOST if _text(told, "reason") == HARNESS_KILLED else claimed), words
     if pod.metadata.deletionTimestamp:
         return HANDOFF, "stopped on request before it could tell its result"
     init = next((status for status in pod.status.initContainerStatuses if _failed(status.state.terminated)), None)
@@ -104,7 +115,14 @@ def _outcome(pod: Pod, ended: ContainerStateTerminated, told: Mapping[str, Any])
         return FAILED, f"init container {init.name} exited with {init.state.terminated.exitCode}: {init.state.terminated.message.strip()}"
     if pod.status.reason:
         return LOST, f"{pod.status.reason}: {pod.status.message}"
-    return FAILED, f"{ended.reason or 'Error'}: exit code {ended.exitCode} without a result; see kubectl logs {pod.metadata.name}"
+    what = f"{ended.reason or 'Error'}: exit code {ended.exitCode} without a result"
+    if ended.message.strip():  # the end of its log: Kubernetes keeps that when there is no message
+        what += f"; last lines:\n{ended.message.strip()[-_TAIL_CHARACTERS:]}"
+    else:
+        what += f"; see kubectl logs {pod.metadata.name}"
+    # From outside, and nobody knows by whom; an agent that eats its memory is a failure, or it would be started again at once.
+    is_killed = ended.exitCode == _KILLED and ended.reason != "OOMKilled"
+    return (LOST if is_killed else FAILED), what
 
 
 def _failed(state: ContainerStateTerminated | None) -> bool:

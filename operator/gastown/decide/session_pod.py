@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gastown.api import labels, rig
@@ -14,6 +14,7 @@ from gastown.api.codec import to_dict
 from gastown.api.meta import ObjectMeta
 from gastown.api.names import display_actor
 from gastown.api.rig import Rig
+from gastown.decide.witness import Patience
 
 WORKSPACE = "/workspace"
 TOKEN_FOLDER = "/var/run/secrets/gastown/repo"  # noqa: S105 - a folder
@@ -47,10 +48,12 @@ class SessionSettings:
     Attributes:
         repository_url: Address of the repo-server, without a slash at the end.
         image: Of sessions whose profile names none.
+        patience: Of the Witness; sessions are told to beat accordingly.
     """
 
     repository_url: str
     image: str
+    patience: Patience = field(default_factory=Patience)
 
 
 def session_pod(agent: Agent, bead: Bead, rig: Rig, profile: AgentProfile, number: int, settings: SessionSettings) -> dict[str, Any]:
@@ -91,6 +94,8 @@ def session_pod(agent: Agent, bead: Bead, rig: Rig, profile: AgentProfile, numbe
         "volumeMounts": [*mounts, *secrets],
         "resources": resources,
         "securityContext": CONTAINER_SECURITY,
+        # Of a session that was killed before it could tell its result the last lines are kept, when its pod and log are gone.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     spec: dict[str, Any] = {
         "serviceAccountName": agent.metadata.name,
@@ -166,6 +171,7 @@ def _environment(
         "GASTOWN_MODEL": literal(bead.spec.model or profile.spec.model),
         "GASTOWN_GATES": literal(json.dumps(gates)),
         "GASTOWN_TIMEOUT_SECONDS": str(profile.spec.limits.timeoutSeconds),
+        "GASTOWN_HEARTBEAT_SECONDS": f"{settings.patience.heartbeat:g}",
         "GASTOWN_CHECKPOINT_SECONDS": str(profile.spec.checkpointSeconds),
         "BD_ACTOR": display_actor(agent.spec.role, rig_.metadata.name, name),
         "HOME": f"{WORKSPACE}/home",

@@ -13,7 +13,7 @@ from gastown.api import conditions, convoy, reasons, town
 from gastown.api.meta import Condition
 from gastown.api.town import Town, TownCounts
 from gastown.api.usage import Usage
-from gastown.decide.session import is_stopped
+from gastown.decide.session_stop import is_stopped
 from gastown.decide.times import time_text
 
 

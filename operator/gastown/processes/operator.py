@@ -25,6 +25,7 @@ from gastown.controllers.stores import make_stores
 from gastown.kube import configuration
 from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration, ConfigurationError
+from gastown.processes.patience import patience_from
 from gastown.runtime import log
 from gastown.runtime.executor import Executor
 from gastown.runtime.feed import Feed
@@ -47,6 +48,7 @@ HOT: Mapping[Kind, str] = {
     kinds.MERGE_REQUEST: "",
     kinds.GATE_RUN: "",
     kinds.POD: f"{labels.PART_OF}=gastown",
+    kinds.LEASE: f"{labels.PART_OF}=gastown",
     kinds.JOB: f"{labels.PART_OF}=gastown",
 }
 STOP_SECONDS = 8.0
@@ -84,7 +86,7 @@ class OperatorSettings:
         if not port.isdigit():
             raise ConfigurationError(f"GASTOWN_HEALTH_PORT is {port!r}; it must be a number")
         host = environment.get("GASTOWN_LISTEN_HOST", "127.0.0.1") or "127.0.0.1"
-        return cls(namespaces, Settings(url, image), host, int(port))
+        return cls(namespaces, Settings(url, image, patience_from(environment)), host, int(port))
 
 
 class Operator:

@@ -37,12 +37,14 @@ class Pulse:
     Attributes:
         last_active: Loop time at which it last did anything, failing included: an old one means that its task hangs or is dead.
         last_heard: Loop time at which the API server last told it something, a bookmark included: an old one means stale data.
+        last_failed: Loop time at which it last was without a connection: silence of an object before that proves nothing.
         undecodable: Objects left out since the start.
     """
 
     def __init__(self) -> None:
         self.last_active = 0.0
         self.last_heard = 0.0
+        self.last_failed = 0.0
         self.undecodable = 0
         self._synced = asyncio.Event()
 
@@ -62,6 +64,10 @@ class Pulse:
     def heard(self) -> None:
         """The API server told something."""
         self.last_active = self.last_heard = asyncio.get_running_loop().time()
+
+    def failed(self) -> None:
+        """The feed has no connection."""
+        self.last_active = self.last_failed = asyncio.get_running_loop().time()
 
     def synced(self) -> None:
         """The store holds everything."""

@@ -131,10 +131,12 @@ class Informer:
     async def _back_off(self, error: str, failures: int) -> None:
         backoff = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20), LONGEST_BACKOFF_SECONDS)
         wait = backoff * (1.0 - 0.5 * self._roll())
+        self.pulse.failed()
         # A stream cut off now and then is the life of a watch; one that stays away is news.
         level = logging.WARNING if failures > 2 else logging.INFO
         say(logger, level, "feed_interrupted", feed=self.name, error=error, failures=failures, retry_seconds=round(wait, 2))
         await asyncio.sleep(wait)
+        self.pulse.failed()
 
     def _left(self) -> float:
         return self._relist_at - asyncio.get_running_loop().time()

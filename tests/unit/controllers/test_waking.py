@@ -12,6 +12,7 @@ from gastown.api.bead import Dependency
 from gastown.controllers.bead import BeadWiring
 from gastown.controllers.convoy import LARGE, ConvoyWiring
 from gastown.controllers.dispatch import LONG_BACKLOG, DispatchWiring
+from gastown.controllers.heartbeats import Heartbeats
 from gastown.controllers.session import SessionWiring
 from gastown.controllers.stores import Stores, make_stores
 from gastown.decide.session_pod import SessionSettings
@@ -95,7 +96,7 @@ class TestBeads:
         stores.agents.put(build.agent())
         stores.beads.assume(build.held_bead("gp-1"), until=1e12)
         assert BeadWiring(stores, {}).observe(("town", "gp-1")) is None
-        seen = SessionWiring(stores, SessionSettings("http://repo", "image")).observe(("town", "greeter-nux"))
+        seen = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0)).observe(("town", "greeter-nux"))
         assert seen is not None
         assert seen.beads == ()
         assert DispatchWiring(stores).observe(("town", "town")) is None, "it is taken for the dispatcher"
@@ -103,7 +104,7 @@ class TestBeads:
 
 def test_a_binding_wakes_its_agent_and_an_unbinding_too(stores: Stores) -> None:
     stores.agents.put(build.agent())
-    wiring = SessionWiring(stores, SessionSettings("http://repo", "image"))
+    wiring = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0))
     assert woken(wiring.wire, lambda: stores.beads.put(build.held_bead())).now == {"greeter-nux"}
     assert woken(wiring.wire, lambda: stores.beads.put(build.bead("gp-1"))).now == {"greeter-nux"}
 
@@ -111,7 +112,7 @@ def test_a_binding_wakes_its_agent_and_an_unbinding_too(stores: Stores) -> None:
 def test_a_foreign_pod_of_an_agents_name_is_not_taken_for_its_session(stores: Stores) -> None:
     stores.agents.put(build.agent())
     stores.pods.put(build.pod("greeter-nux", container="agent"))
-    seen = SessionWiring(stores, SessionSettings("http://repo", "image")).observe(("town", "greeter-nux"))
+    seen = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0)).observe(("town", "greeter-nux"))
     assert seen is not None
     assert seen.pod is None
 

@@ -13,9 +13,10 @@ from gastown.actions import Action, Create, Delete, SetStatus, Wake
 from gastown.api.agent import Agent, AgentSession, AgentStatus
 from gastown.api.bead import BeadTimes
 from gastown.decide import session
-from gastown.decide.session import SessionSeen
 from gastown.decide.session_pod import SessionSettings
+from gastown.decide.session_seen import SessionSeen
 from gastown.decide.times import time_text
+from gastown.decide.witness import Heartbeat
 from support import build
 from support.build import NOON, NOON_TEXT
 
@@ -31,6 +32,7 @@ def seen(agent: Agent | None = None, **fields: Any) -> SessionSeen:
         "rig": build.rig(),
         "town": build.town(),
         "profiles": {"apprentice": build.profile()},
+        "heartbeat": Heartbeat(lease=build.lease()),
         **fields,
     }
     if given.get("pod") is not None:

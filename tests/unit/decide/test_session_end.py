@@ -107,8 +107,20 @@ def test_a_head_is_a_commit_or_nothing(told: dict[str, Any], head: str) -> None:
         pytest.param(
             {"exit_code": 0, "message": {"outcome": "Landed"}},
             "Failed",
-            "Completed: exit code 0 without a result; see kubectl logs greeter-nux",
+            'Completed: exit code 0 without a result; last lines:\n{"outcome": "Landed"}',
             id="an outcome that is none",
+        ),
+        pytest.param(
+            {"exit_code": 137, "message": "thinking...\n"},
+            "Lost",
+            "Error: exit code 137 without a result; last lines:\nthinking...",
+            id="killed from outside",
+        ),
+        pytest.param(
+            {"exit_code": 137, "message": {"outcome": "Failed", "reason": "HarnessKilled", "message": "by signal 9"}},
+            "Lost",
+            "HarnessKilled: by signal 9",
+            id="only the harness was killed",
         ),
         pytest.param({"exit_code": 0, "message": {"outcome": "Lost"}}, "Failed", None, id="a session can not call itself lost"),
         pytest.param({"exit_code": 0, "message": {"outcome": ["Submitted"]}}, "Failed", None, id="a list of outcomes"),
@@ -119,6 +131,21 @@ def test_without_a_word_of_the_session_kubernetes_tells(state: dict[str, Any], o
     end = ended(**state)
     assert end.outcome == outcome
     assert message is None or end.message == message
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome", "message"),
+    [
+        pytest.param({"outcome": "Handoff", "reason": "Stopped"}, "Lost", "silent; its last words: Stopped", id="it woke up and stopped"),
+        pytest.param("", "Lost", "silent; its last words: stopped on request before it could tell its result", id="it was killed"),
+        pytest.param({"outcome": "Submitted", "reason": "GatesGreen"}, "Submitted", "GatesGreen", id="it had just submitted"),
+        pytest.param({"outcome": "Failed", "reason": "AgentFailed"}, "Failed", "AgentFailed", id="it had just failed"),
+    ],
+)
+def test_a_session_that_the_witness_replaced_was_lost_unless_it_had_a_result(told: Any, outcome: str, message: str) -> None:
+    end = end_of(build.session_pod(exit_code=0, message=told, deleted=NOON_TEXT), UNPRICED, "silent")
+    assert end is not None
+    assert (end.outcome, end.message) == (outcome, message)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def test_checkout_and_agent_find_the_same_session() -> None:
         "GASTOWN_MODEL": "small",
         "GASTOWN_GATES": '[{"name": "unit-tests", "command": ["make", "test"], "timeoutSeconds": 1800}]',
         "GASTOWN_TIMEOUT_SECONDS": "90",
+        "GASTOWN_HEARTBEAT_SECONDS": "30",
         "GASTOWN_CHECKPOINT_SECONDS": "20",
         "BD_ACTOR": "greeter/polecats/nux",
         "HOME": "/workspace/home",

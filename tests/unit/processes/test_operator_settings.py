@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gastown.controllers.control_loop import Settings
+from gastown.decide.witness import Patience
 from gastown.kube.configuration import ConfigurationError
 from gastown.processes.operator import OperatorSettings
 
@@ -29,3 +30,16 @@ def test_a_missing_variable_is_named(name: str) -> None:
 def test_a_port_that_is_no_number_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="GASTOWN_HEALTH_PORT is 'http'"):
         OperatorSettings.from_environment({**COMPLETE, "GASTOWN_HEALTH_PORT": "http"})
+
+
+def test_the_patience_of_the_witness_is_the_default_where_nothing_is_said() -> None:
+    told = OperatorSettings.from_environment({**COMPLETE, "GASTOWN_SILENT_SECONDS": "3", "GASTOWN_STILL_SECONDS": "0"})
+    assert told.loop.patience == Patience(silent=3.0, still=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("SILENT", "soon"), ("SILENT", "0"), ("ANSWER", "-1"), ("START", "nan"), ("STILL", "-1"), ("SILENT", "inf")]
+)
+def test_a_patience_that_is_no_number_of_seconds_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"GASTOWN_{name}_SECONDS is '{text}'"):
+        OperatorSettings.from_environment({**COMPLETE, f"GASTOWN_{name}_SECONDS": text})
