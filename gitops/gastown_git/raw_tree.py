@@ -9,6 +9,8 @@ from gastown_git.repository import Repository
 
 FOLDER_MODE = 0o040000
 FILE_MODE = 0o100000
+LINK_MODE = 0o120000
+SUBMODULE_MODE = 0o160000
 _KIND = 0o170000
 
 
@@ -23,7 +25,7 @@ def entries(raw: bytes) -> Iterator[tuple[bytes, bytes, ObjectId]]:
 
 
 def kind_of(mode: bytes) -> int:
-    """FILE_MODE, FOLDER_MODE, or what else git knows (links, submodules), without the permissions."""
+    """One of the above, or what only odd tools write; without the permissions."""
     return int(mode, 8) & _KIND
 
 

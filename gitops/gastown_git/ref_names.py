@@ -27,7 +27,8 @@ UPSTREAM = "refs/upstream/"
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_RESOURCE_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+# Shorter than the API server's 253: git writes `<name>.lock`, and file systems hold 255 bytes.
+_RESOURCE_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,248}[a-z0-9])?")
 
 
 def is_object_id(text: str) -> bool:
@@ -46,7 +47,7 @@ def is_label(text: str) -> bool:
 
 
 def is_resource_name(text: str) -> bool:
-    """Tell whether the text may be the last part of `refs/mr/`: letters, digits, dots and dashes, no `..`, no `.lock`."""
+    """Tell whether the text may be the last part of `refs/mr/`: letters, digits, dots, dashes, no `..`, no `.lock`, at most 250."""
     return _RESOURCE_NAME.fullmatch(text) is not None and ".." not in text and not text.endswith(".lock")
 
 

@@ -19,6 +19,12 @@ from gastown_git.ref_names import ObjectId
 from gastown_git.refs import ObjectMissing, RefStore
 from gastown_git.repository_settings import MAX_PUSH_BYTES, repository_settings
 
+# What old histories declare. No others: some of Python's codecs run escapes, or take time that grows with the square of the text.
+_OLD_ENCODINGS = frozenset(
+    {"iso-8859-1", "latin1", "iso-8859-2", "iso-8859-15", "cp1250", "cp1251", "cp1252", "windows-1251", "windows-1252", "koi8-r"}
+    | {"big5", "euc-jp", "euc-kr", "gb18030", "gb2312", "gbk", "shift_jis", "sjis"}
+)
+
 
 class NoSuchRepository(GitopsError):
     """There is no bare repository at this path; create it first."""
@@ -39,7 +45,7 @@ class Author:
 
 @dataclass(frozen=True)
 class Commit:
-    """What a commit object says."""
+    """What a commit object says; bytes that are no text of the encoding it declares are replaced."""
 
     commit: ObjectId
     tree: ObjectId
@@ -110,8 +116,10 @@ class Repository:
         found = self._git.get(commit) if ref_names.is_object_id(commit) else None
         if not isinstance(found, pygit2.Commit):
             raise ObjectMissing(f"commit {commit}", "not in the repository", remedy="push or fetch it first")
-        author = Author(found.author.name, found.author.email, found.author.time)
-        return Commit(str(found.id), str(found.tree_id), tuple(str(parent) for parent in found.parent_ids), author, found.message)
+        said, encoding = found.author, found.message_encoding
+        author = Author(_decoded(said.raw_name, encoding), _decoded(said.raw_email, encoding), said.time)
+        message = _decoded(found.raw_message, encoding)
+        return Commit(str(found.id), str(found.tree_id), tuple(str(parent) for parent in found.parent_ids), author, message)
 
     def tree_of(self, commit: ObjectId) -> ObjectId:
         """Id of a commit's tree.
@@ -144,6 +152,17 @@ class Repository:
         """
         try:
             return int(self._git.odb.read_header(object_id)[1])
+        except (KeyError, ValueError) as error:
+            raise ObjectMissing(f"object {object_id}", "not in the repository", remedy="push or fetch it first") from error
+
+    def size(self, object_id: ObjectId) -> int:
+        """Bytes of an object, without reading it.
+
+        Raises:
+            ObjectMissing: No such object.
+        """
+        try:
+            return int(self._git.odb.read_header(pygit2.Oid(hex=object_id))[1])
         except (KeyError, ValueError) as error:
             raise ObjectMissing(f"object {object_id}", "not in the repository", remedy="push or fetch it first") from error
 
@@ -226,7 +245,8 @@ class Repository:
             ValueError: The name can not be part of a ref.
         """
         if not ref_names.is_resource_name(name):
-            raise ValueError(f"merge request name {name!r} can not be part of a ref; use lower-case letters, digits, dots and dashes")
+            rule = "use at most 250 lower-case letters, digits, dots and dashes"
+            raise ValueError(f"merge request name {name!r} can not be part of a ref; {rule}")
         self.commit(head)  # a pin to a tag or a tree would pass for work that can be merged
         return self.refs.create(ref_names.merge_request_ref(name), head)
 
@@ -237,6 +257,11 @@ class Repository:
     def hold_candidate(self, commit: ObjectId) -> bool:
         """Keep a candidate's objects while it is in use; True when it was not held before."""
         return self.refs.create(ref_names.candidate_ref(commit), commit)
+
+
+def _decoded(raw: bytes, encoding: str | None) -> str:
+    """Whatever a commit says, as text: a name of an encoding is a stranger's word, and an unknown or untrue one must stop nothing."""
+    return raw.decode(encoding if encoding is not None and encoding.lower() in _OLD_ENCODINGS else "utf-8", "replace")
 
 
 @functools.cache

@@ -42,6 +42,8 @@ def repository_settings(max_push_bytes: int = MAX_PUSH_BYTES) -> list[tuple[str,
         ("transfer.fsckObjects", "true"),
         ("receive.fsckObjects", "true"),
         *((f"fetch.fsck.{name}", "warn") for name in _ADOPTABLE_BLEMISHES),
+        # git takes an entry of an unknown mode for a submodule, other programs for a file: no gate could say what it is
+        ("receive.fsck.badFilemode", "error"),
         ("receive.maxInputSize", str(max_push_bytes)),
         # the server's own rules (server/access.py) decide about rewrites and deletions, after the old tip is kept
         ("receive.denyNonFastForwards", "false"),

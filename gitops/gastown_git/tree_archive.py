@@ -10,7 +10,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 
-from gastown_git.raw_tree import FOLDER_MODE, entries, kind_of
+from gastown_git.raw_tree import FOLDER_MODE, LINK_MODE, SUBMODULE_MODE, entries, kind_of
 from gastown_git.ref_names import ObjectId
 from gastown_git.repository import Repository
 
@@ -38,20 +38,27 @@ def iterate_tar(repository: Repository, tree: ObjectId) -> Iterator[bytes]:
     Raises:
         ObjectMissing: The tree, or something below it, is not in the repository; the archive so far has no end mark.
     """
-    yield from _walk(repository, tree, b"")
+    yield from _walk(repository, tree)
     yield _END_OF_ARCHIVE
 
 
-def _walk(repository: Repository, tree: ObjectId, prefix: bytes) -> Iterator[bytes]:
-    for mode, name, object_id in entries(repository.read(tree)):
-        path = prefix + name
-        kind = kind_of(mode)
+def _walk(repository: Repository, tree: ObjectId) -> Iterator[bytes]:
+    """Depth first, in git's order; without recursion, since folders may be nested without end."""
+    open_folders = [(b"", entries(repository.read(tree)))]
+    while open_folders:
+        prefix, rest = open_folders[-1]
+        entry = next(rest, None)
+        if entry is None:
+            open_folders.pop()
+            continue
+        mode, name, object_id = entry
+        path, kind = prefix + name, kind_of(mode)
         if kind == FOLDER_MODE:
             yield _header(path, mode, tarfile.DIRTYPE)
-            yield from _walk(repository, object_id, path + b"/")
-        elif kind == 0o160000:
+            open_folders.append((path + b"/", entries(repository.read(object_id))))
+        elif kind == SUBMODULE_MODE:
             yield _header(path, mode, tarfile.DIRTYPE, {SUBMODULE_HEADER: object_id})
-        elif kind == 0o120000:
+        elif kind == LINK_MODE:
             yield _header(path, mode, tarfile.SYMTYPE, link=repository.read(object_id))
         else:
             content = repository.read(object_id)

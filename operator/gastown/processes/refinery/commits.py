@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from gastown.api.merge_request import MergeRequest
 from gastown.api.names import display_actor
+from gastown.api.text import plain
 from gastown.decide.times import unix_seconds
 from gastown_git.ref_names import ObjectId
 from gastown_git.repository import Author
+
+SUBJECT_LIMIT = 200
+
+
+def subject_of(message: str) -> str:
+    """First line of an agent's commit message, fit to stand in main's own history and in a status."""
+    return plain(message.partition("\n")[0], SUBJECT_LIMIT)
 
 
 def merge_author(mr: MergeRequest) -> Author:
@@ -42,3 +50,8 @@ def capsule_message(members: Sequence[MergeRequest], subjects: Sequence[str], tr
 def _trailers(mr: MergeRequest) -> str:
     convoy = f"Convoy: {mr.spec.convoyName}\n" if mr.spec.convoyName else ""
     return f"Merge-Request: {mr.metadata.name}\nBead: {mr.spec.beadName}\nAgent: {mr.spec.agentName}\n{convoy}"
+
+
+def names_request(message: str, name: str) -> bool:
+    """Whether a commit of main says that it brought this request in."""
+    return f"Merge-Request: {name}" in message.splitlines()

@@ -7,6 +7,7 @@ ancestor of main is Landed whoever landed it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,7 @@ from gastown.decide.delivery import age_key
 from gastown.decide.times import time_text, unix_seconds
 from gastown.processes.refinery import commits, statuses, verdicts
 from gastown.processes.refinery.intake import take_in
+from gastown.runtime.log import say
 from gastown_git import ref_names
 from gastown_git.merge import Head, StackConflict, stack
 from gastown_git.ref_names import ObjectId, branch_ref
@@ -33,6 +35,8 @@ from gastown_git.refinery.evidence import list_evidence, record_attempt
 from gastown_git.refinery.planner import Built, Candidate, Conflict, Entry, QueueView
 from gastown_git.refinery.verdicts import Evidence
 from gastown_git.repository import Author, Repository
+
+logger = logging.getLogger(__name__)
 
 # A plan that goes on for longer than this has a bug; the next look goes on where this one stopped.
 ROUNDS_PER_LOOK = 1000
@@ -101,8 +105,12 @@ class MergeQueue:
         requests = {mr.metadata.name: mr for mr in seen.merge_requests if not mr.metadata.deletionTimestamp}
         main = self._main(rig)
         for name, mr in requests.items():
-            if not statuses.is_over(mr):
-                result.told[name] = self._admit(mr, list(requests.values()), main, time_text(now))
+            if statuses.is_over(mr):
+                continue
+            try:
+                result.told[name] = self._admit(rig, mr, list(requests.values()), main, time_text(now))
+            except Exception as error:  # noqa: BLE001 - whatever one request meets, the others of its rig go on; it is tried at each look
+                say(logger, logging.ERROR, "request_not_admitted", exc_info=error, namespace=rig.metadata.namespace, name=name)
         self._record(seen.gate_runs)
         for _ in range(ROUNDS_PER_LOOK):
             if not self._round(seen, requests, result, now):
@@ -114,15 +122,14 @@ class MergeQueue:
 
     # -- intake
 
-    def _admit(self, mr: MergeRequest, all_requests: list[MergeRequest], main: ObjectId, now_time: str) -> MergeRequestStatus:
-        is_kept = self.repository.refs.find(ref_names.merge_request_ref(mr.metadata.name)) == mr.spec.head
-        if is_kept and self.repository.is_ancestor(mr.spec.head, main):
+    def _admit(self, rig: Rig, mr: MergeRequest, all_requests: list[MergeRequest], main: ObjectId, now_time: str) -> MergeRequestStatus:
+        if self._has_landed(mr, main):
             return self._landed(mr, main, now_time)
         if newer := _newer(mr, all_requests):
             message = f"{newer.metadata.name} is a newer request of {mr.spec.beadName}"
             return statuses.over(mr, mr_api.PHASE_SUPERSEDED, reasons.SUPERSEDED, message, now_time)
         if not statuses.is_pinned(mr):
-            return take_in(self.repository, mr, main, now_time)
+            return take_in(self.repository, mr, rig, main, now_time)
         verified = find_condition(mr.status.conditions, conditions.VERIFIED)
         if verified is not None and verified.status == "False" and verified.reason in (reasons.BEAD_CLOSED, reasons.SUPERSEDED):
             return statuses.over(mr, mr_api.PHASE_SUPERSEDED, verified.reason, verified.message, now_time)
@@ -130,12 +137,29 @@ class MergeQueue:
             return statuses.held(mr, reasons.SUSPENDED, "spec.suspend is true; set it to false to go on", now_time)
         return mr.status
 
-    def _landed(self, mr: MergeRequest, main: ObjectId, now_time: str) -> MergeRequestStatus:
+    def _has_landed(self, mr: MergeRequest, main: ObjectId) -> bool:
+        """Whether main contains the head, and that is this request's doing: a head may have been in main before, or be another's."""
+        name = ref_names.merge_request_ref(mr.metadata.name)
+        if not ref_names.is_resource_name(mr.metadata.name) or self.repository.refs.find(name) != mr.spec.head:
+            return False
+        if not self.repository.is_ancestor(mr.spec.head, main):
+            return False
+        if conditions.is_true(mr.status.conditions, conditions.VERIFIED):
+            return True
+        # The status may have been lost, or the verdict taken back since it landed: main's own history still names it.
+        return commits.names_request(self.repository.commit(self._landing(mr, main)).message, mr.metadata.name)
+
+    def _landing(self, mr: MergeRequest, main: ObjectId) -> ObjectId:
+        """The commit on main that brought the head in."""
         commit = main
         for capsule in self.repository.first_parent_log(main, LANDING_SEARCH_COMMITS):
             if not self.repository.is_ancestor(mr.spec.head, capsule.commit):
                 break
             commit = capsule.commit
+        return commit
+
+    def _landed(self, mr: MergeRequest, main: ObjectId, now_time: str) -> MergeRequestStatus:
+        commit = self._landing(mr, main)
         tree = self.repository.tree_of(commit)
         evidence = self._evidence.get(tree)
         name = verdicts.green_run_name(mr.spec.rigName, self._digest, evidence)
@@ -216,7 +240,7 @@ class MergeQueue:
         return Built(stacked.commit, stacked.tree)
 
     def _head(self, mr: MergeRequest) -> Head:
-        subject = self.repository.commit(mr.spec.head).message.partition("\n")[0]
+        subject = commits.subject_of(self.repository.commit(mr.spec.head).message)
         return Head(mr.spec.head, commits.merge_author(mr), commits.merge_message(mr, subject))
 
     def _start_gates(
@@ -245,7 +269,7 @@ class MergeQueue:
 
     def _land(self, rig: Rig, candidate: Candidate, built: Built, requests: dict[str, MergeRequest], result: Look, now: float) -> None:
         members = [requests[name] for name in candidate.members]
-        subjects = [self.repository.commit(mr.spec.head).message.partition("\n")[0] for mr in members]
+        subjects = [commits.subject_of(self.repository.commit(mr.spec.head).message) for mr in members]
         author = Author("gastown/refinery", f"refinery@{rig.metadata.namespace}.gastown.invalid", int(now))
         message = commits.capsule_message(members, subjects, built.tree, self._digest)
         try:
@@ -301,7 +325,7 @@ class MergeQueue:
 
     def _summarise(self, rig: Rig, requests: dict[str, MergeRequest], result: Look) -> None:
         tip = self.repository.commit(self._main(rig))
-        result.head = RigHead(commit=tip.commit, subject=tip.message.partition("\n")[0][:200], time=time_text(tip.author.time))
+        result.head = RigHead(commit=tip.commit, subject=commits.subject_of(tip.message), time=time_text(tip.author.time))
         open_ = [mr for name, mr in requests.items() if name in result.told and not statuses.is_over(_with(mr, result.told[name]))]
         gating = sum(result.told[mr.metadata.name].phase == mr_api.PHASE_GATING for mr in open_)
         oldest = min((mr.metadata.creationTimestamp for mr in open_), default="")
