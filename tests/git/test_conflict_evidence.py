@@ -58,7 +58,9 @@ def test_the_line_of_a_later_hunk_counts_what_the_side_merged_into_has(rig: Repo
         pytest.param(
             {"f": NUMBERED}, {"f": None, "g": NUMBERED}, {"f": None, "h": NUMBERED}, ("f", "g", "h"), "rename/rename", id="renamed twice"
         ),
-        pytest.param({"f": NUMBERED}, {"f": None, "g": NUMBERED}, {"f": None}, ("g",), "rename/delete", id="renamed on main, deleted in the work"),
+        pytest.param(
+            {"f": NUMBERED}, {"f": None, "g": NUMBERED}, {"f": None}, ("g",), "rename/delete", id="renamed on main, deleted in the work"
+        ),
         pytest.param({}, {"f": b"1\n"}, {"f/g": b"1\n"}, ("f~ID",), "file/directory", id="a file where the work has a folder"),
         pytest.param({"l": (build.LINK, b"a")}, {"l": (build.LINK, b"b")}, {"l": (build.LINK, b"c")}, ("l",), "conflict in l", id="links"),
     ],

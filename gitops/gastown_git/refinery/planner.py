@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from gastown_git.conflict_hunks import Hunk
 from gastown_git.ref_names import ObjectId
 from gastown_git.refinery.verdicts import Attempt, Evidence, Verdict
 
@@ -79,11 +80,13 @@ class Conflict:
         member: The merge request that could not be stacked.
         files: Paths in conflict.
         message: git's words.
+        hunks: The first places in conflict.
     """
 
     member: str
     files: tuple[str, ...]
     message: str
+    hunks: tuple[Hunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .merge_request import ConflictHunk
 from .meta import Condition, ObjectMeta
 from .usage import Usage
 
@@ -153,20 +154,42 @@ class Rework:
     """Why the bead came back to work the last time, with the evidence.
 
     Attributes:
-        reason: Conflicted or Rejected.
-        base: Commit of the target branch it was tried on.
+        reason: Conflicted, Rejected, EmptyChange, HeadNotFound or HeadNotOnBranch.
+        base: Tip of the target branch it was tried on.
         head: The submitted head.
+        candidate, tree: The merge of both that the gates said no to, and its tree.
         files: Paths in conflict.
-        logTail: The last lines of the red gate.
+        hunks: The first places in conflict.
+        gate: The first red one.
+        exitCode: Its exit code.
+        logTail: Its last lines.
+        message: What happened and what to do next.
     """
 
     reason: str = ""
     mergeRequestName: str = ""
     base: str = ""
     head: str = ""
+    candidate: str = ""
+    tree: str = ""
     files: list[str] = field(default_factory=list)
+    hunks: list[ConflictHunk] = field(default_factory=list)
     gate: str = ""
+    exitCode: int = 0
     logTail: str = ""
+    message: str = ""
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierRework:
+    """A return before the last one, in short."""
+
+    reason: str = ""
+    mergeRequestName: str = ""
+    base: str = ""
+    head: str = ""
+    gate: str = ""
     time: str = ""
 
 
@@ -192,6 +215,7 @@ class BeadStatus:
     mergeRequestName: str = ""
     landedCommits: list[str] = field(default_factory=list)
     lastRework: Rework | None = None
+    earlierReworks: list[EarlierRework] = field(default_factory=list)
     lastRetryRequest: str = ""
     retired: list[str] = field(default_factory=list)
     times: BeadTimes = field(default_factory=BeadTimes)

@@ -49,19 +49,48 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Where the verdict that decided is kept: refs/evidence/<gateDigest>/<tree>."""
+    """Where the verdict that decided is kept: refs/evidence/<gateDigest>/<tree>.
+
+    Attributes:
+        base: Tip of the target that it was tried on.
+        candidate: Merge commit that was tested; its tree is `tree`.
+        gateRunName: The run that decided.
+    """
 
     tree: str = ""
     gateDigest: str = ""
     gateRunName: str = ""
+    base: str = ""
+    candidate: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConflictHunk:
+    """One place where both sides changed the same lines.
+
+    Attributes:
+        line: First line of it in the file as the target has it, from 1.
+        text: With git's markers: both sides, what was there before, and a few lines around.
+    """
+
+    file: str = ""
+    line: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConflict:
-    """Why the head does not merge: with which base, in which files."""
+    """Why the head does not merge: with which base, in which files, and in the first places of them.
+
+    Attributes:
+        base: Tip of the target that it was tried on.
+        files: Paths on one line each, with escapes where they are not printable.
+        message: git's words.
+    """
 
     base: str = ""
     files: list[str] = field(default_factory=list)
+    hunks: list[ConflictHunk] = field(default_factory=list)
     message: str = ""
 
 

@@ -17,9 +17,9 @@ from gastown.api.agent_profile import Prices, SessionLimits
 from gastown.api.bead import Bead, BeadStatus
 from gastown.api.core import Pod
 from gastown.api.merge_request import MergeRequest
-from gastown.decide import bead_conditions, outcomes, readiness, session_end
+from gastown.decide import bead_conditions, outcomes, readiness, rework, session_end
 from gastown.decide.bead_conditions import Waiting
-from gastown.decide.delivery import UNPINNED_SECONDS, Delivery, delivery_of, evidence_of, why_returned
+from gastown.decide.delivery import UNPINNED_SECONDS, Delivery, delivery_of, why_returned
 from gastown.decide.readiness import Readiness, Verdict
 from gastown.decide.session_end import SessionEnd
 from gastown.decide.times import seconds_since, time_text
@@ -264,10 +264,9 @@ def _with_delivery(bead: Bead, status: BeadStatus, delivery: Delivery, now: floa
         return replace(status, mergeRequestName=current.metadata.name, branch=current.spec.branch, head=current.spec.head)
     if delivery.returned is not None and not outcomes.is_closed(bead):
         returned = delivery.returned
+        evidence = rework.evidence_of(returned, why_returned(returned, now), now)
         return replace(
-            status,
-            reworks=status.reworks + 1,
-            lastRework=evidence_of(returned, now),
+            rework.with_rework(status, evidence),
             mergeRequestName="",
             branch=returned.spec.branch,
             head=returned.spec.head,
@@ -320,7 +319,9 @@ def _events(bead: Bead, status: BeadStatus) -> list[Emit]:
         reason = stalled.reason if stalled is not None else reasons.ATTEMPTS_EXHAUSTED
         return [Emit(bead, WARNING, reason, bead_conditions.given_up_text(status))]
     if status.reworks > bead.status.reworks and status.lastRework is not None:
-        return [Emit(bead, WARNING, status.lastRework.reason, f"{status.lastRework.mergeRequestName} came back; rework {status.reworks}")]
+        last = status.lastRework
+        text = f"{last.mergeRequestName} came back, rework {status.reworks}: {last.message}".removesuffix(": ")
+        return [Emit(bead, WARNING, last.reason, text)]
     if is_new and status.phase == beads.PHASE_LANDED:
         return [Emit(bead, NORMAL, reasons.LANDED, f"landed as {status.landedCommits[-1]}" if status.landedCommits else "landed")]
     return []

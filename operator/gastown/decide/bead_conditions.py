@@ -122,7 +122,7 @@ def _submitted(status: BeadStatus, delivery: Delivery) -> Condition:
             message=f"MergeRequest {status.mergeRequestName}",
         )
     if status.lastRework is not None:
-        text = f"{status.lastRework.mergeRequestName} came back"
+        text = f"{status.lastRework.mergeRequestName} came back: {status.lastRework.message}".removesuffix(": ")
         return Condition(type=conditions.SUBMITTED, status="False", reason=status.lastRework.reason, message=text)
     return Condition(type=conditions.SUBMITTED, status="False", reason=reasons.NOT_SUBMITTED, message="no MergeRequest yet")
 
@@ -148,7 +148,11 @@ def _progressing(waiting: Waiting | None) -> Condition:
 def given_up_text(status: BeadStatus) -> str:
     """For people: why there is no further session, and how to ask for one."""
     spent = f"{status.attempts} attempts and {status.reworks} reworks"
-    return f"given up after {spent}; to retry, set annotation {labels.RETRY_REQUESTED_AT} to the present time"
+    last = ""
+    if status.lastRework is not None:
+        # In short: the whole of it stays in status.lastRework.
+        last = f"; {status.lastRework.mergeRequestName} came back last ({status.lastRework.reason}), see status.lastRework"
+    return f"given up after {spent}{last}; to retry, set annotation {labels.RETRY_REQUESTED_AT} to the present time"
 
 
 def _stalled(verdict: Verdict, status: BeadStatus, given_up: str) -> Condition:

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gastown.api import conditions, merge_request, reasons
-from gastown.api.bead import Bead, Rework
+from gastown.api.bead import Bead
 from gastown.api.merge_request import MergeRequest
-from gastown.decide.times import seconds_since, time_text
+from gastown.decide import rework
+from gastown.decide.times import seconds_since
 
-# As the CRD bounds the evidence.
-FILES_LIMIT = 200
 # The refinery may need a while for a head whose push it has not seen; after this time the work goes back.
 UNPINNED_SECONDS = 60.0
 
@@ -42,9 +41,10 @@ def delivery_of(bead: Bead, merge_requests: Iterable[MergeRequest], now: float) 
     landed = tuple(mr for mr in reversed(newest_first) if is_landed(mr) and mr.status.landedCommit not in bead.status.landedCommits)
     current = next((mr for mr in newest_first if is_under_way(mr) and _counts(bead, mr) and not why_returned(mr, now)), None)
     returned = None
-    if current is None and not landed and newest_first and why_returned(newest_first[0], now):
-        counted = bead.status.lastRework is not None and bead.status.lastRework.mergeRequestName == newest_first[0].metadata.name
-        returned = None if counted else newest_first[0]
+    if current is None and not landed and newest_first:
+        # Times have whole seconds: of two requests of the same one the name tells no age, and the newer must not be lost.
+        latest = [mr for mr in newest_first if mr.metadata.creationTimestamp == newest_first[0].metadata.creationTimestamp]
+        returned = next((mr for mr in latest if why_returned(mr, now) and not rework.is_recorded(bead.status, mr.metadata.name)), None)
     return Delivery(current=current, returned=returned, landed=landed)
 
 
@@ -90,26 +90,6 @@ def why_returned(mr: MergeRequest, now: float) -> str:
     if pinned is not None and pinned.status == "False" and (seconds_since(pinned.lastTransitionTime, now) or 0.0) > UNPINNED_SECONDS:
         return pinned.reason
     return ""
-
-
-def evidence_of(mr: MergeRequest, now: float) -> Rework:
-    """What the next session needs to know about the return.
-
-    Args:
-        now: Unix seconds.
-    """
-    red = next((gate for gate in mr.status.gateResults if gate.verdict == "Failed"), None)
-    conflict = mr.status.conflict
-    return Rework(
-        reason=why_returned(mr, now),
-        mergeRequestName=mr.metadata.name,
-        base=conflict.base if conflict is not None else "",
-        head=mr.spec.head,
-        files=list(conflict.files[:FILES_LIMIT]) if conflict is not None else [],
-        gate=red.name if red is not None else "",
-        logTail=red.logTail if red is not None else "",
-        time=time_text(now),
-    )
 
 
 def _counts(bead: Bead, mr: MergeRequest) -> bool:

@@ -17,9 +17,10 @@ from gastown.api import agent, agent_profile, bead, conditions, convoy, gate_run
 from gastown.api.kinds import GASTOWN_KINDS, Kind
 from gastown.decide import bead as decide_bead
 from gastown.decide import convoy as decide_convoy
-from gastown.decide import convoy_plan, delivery, session_end
+from gastown.decide import convoy_plan, rework, session_end
 from gastown.decide import gate_run as gate_runs
-from gastown.processes.refinery import statuses
+from gastown.processes.refinery import statuses, verdicts
+from gastown_git import conflict_hunks
 
 CRDS = Path(__file__).parents[3] / "crds"
 PLAIN = {str: "string", int: "integer", bool: "boolean"}
@@ -235,7 +236,15 @@ def bound(kind: str, path: str, bound_name: str) -> int:
         (decide_bead.LISTED_LIMIT, "Bead", "status.blockedBy", "maxItems"),
         (decide_bead.LISTED_LIMIT, "Bead", "status.landedCommits", "maxItems"),
         (decide_bead.RETRY_LIMIT, "Bead", "status.lastRetryRequest", "maxLength"),
-        (delivery.FILES_LIMIT, "Bead", "status.lastRework.files", "maxItems"),
+        (rework.FILES_LIMIT, "Bead", "status.lastRework.files", "maxItems"),
+        (rework.HUNKS_LIMIT, "Bead", "status.lastRework.hunks", "maxItems"),
+        (rework.EARLIER_LIMIT, "Bead", "status.earlierReworks", "maxItems"),
+        (conditions.MESSAGE_LIMIT, "Bead", "status.lastRework.message", "maxLength"),
+        (verdicts.FILES_LIMIT, "MergeRequest", "status.conflict.files", "maxItems"),
+        (verdicts.PATH_LIMIT, "MergeRequest", "status.conflict.hunks[].file", "maxLength"),
+        (conflict_hunks.MAX_HUNKS, "MergeRequest", "status.conflict.hunks", "maxItems"),
+        (conflict_hunks.MAX_HUNK_CHARACTERS, "MergeRequest", "status.conflict.hunks[].text", "maxLength"),
+        (conditions.MESSAGE_LIMIT, "MergeRequest", "status.conflict.message", "maxLength"),
         (gate_runs.LOG_TAIL_LIMIT, "GateRun", "status.gates[].logTail", "maxLength"),
         (statuses.LOG_TAIL_LIMIT, "MergeRequest", "status.gateResults[].logTail", "maxLength"),
         (statuses.LOG_TAIL_LIMIT, "Bead", "status.lastRework.logTail", "maxLength"),

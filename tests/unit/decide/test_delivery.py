@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gastown.api.bead import Bead, Rework
-from gastown.api.merge_request import GateResult, MergeConflict, MergeRequest
-from gastown.decide.delivery import FILES_LIMIT, Delivery, delivery_of, evidence_of, why_returned
+from gastown.api.merge_request import MergeRequest
+from gastown.decide.delivery import Delivery, delivery_of, why_returned
 from support import build
-from support.build import COMMIT, HEAD, NOON, NOON_TEXT
+from support.build import HEAD, NOON, NOON_TEXT
 
 EARLIER, LATER = "2025-06-15T15:00:00Z", "2025-06-15T16:00:00Z"
 HELD = build.held_bead()
@@ -100,19 +100,3 @@ def test_a_head_not_found_for_a_minute_stops_being_under_way() -> None:
     what = unpinned("HeadNotFound", since=NOON_TEXT)
     assert names(delivery_of(HELD, (what,), NOON + 60)) == (what.metadata.name, "", [])
     assert names(delivery_of(HELD, (what,), NOON + 61)) == ("", what.metadata.name, [])
-
-
-def test_evidence_of_a_rejection_names_the_red_gate() -> None:
-    results = [GateResult(name="lint", verdict="Passed", logTail="ok"), GateResult(name="unit", verdict="Failed", logTail="1 failed")]
-    what = request(phase="Rejected", status={"gateResults": results})
-    assert evidence_of(what, NOON) == Rework(
-        reason="Rejected", mergeRequestName=what.metadata.name, head=HEAD, gate="unit", logTail="1 failed", time=NOON_TEXT
-    )
-
-
-def test_evidence_of_a_conflict_names_base_and_files_as_many_as_fit() -> None:
-    files = [f"src/{number}.py" for number in range(FILES_LIMIT + 1)]
-    what = request(phase="Conflicted", status={"conflict": MergeConflict(base=COMMIT, files=files)})
-    assert evidence_of(what, NOON) == Rework(
-        reason="Conflicted", mergeRequestName=what.metadata.name, base=COMMIT, head=HEAD, files=files[:FILES_LIMIT], time=NOON_TEXT
-    )

@@ -202,7 +202,7 @@ class MergeQueue:
                     self._start_gates(seen.rig, candidate, built, attempt, requests, result, now)
                     again = True
                 case planner.Reject() | planner.ReturnConflict() | planner.HoldForMain() | planner.Hold():
-                    self._turn_away(decision, requests, result, now)
+                    self._turn_away(seen.rig, decision, requests, result, now)
         return again
 
     def _view(self, seen: Seen, requests: dict[str, MergeRequest], result: Look) -> QueueView:
@@ -236,7 +236,7 @@ class MergeQueue:
         heads = [self._head(requests[name]) for name in candidate.members]
         stacked = stack(self.repository, candidate.base, heads)
         if isinstance(stacked, StackConflict):
-            return Conflict(candidate.members[stacked.position], stacked.conflict.files, stacked.conflict.message)
+            return Conflict(candidate.members[stacked.position], stacked.conflict.files, stacked.conflict.message, stacked.conflict.hunks)
         return Built(stacked.commit, stacked.tree)
 
     def _head(self, mr: MergeRequest) -> Head:
@@ -281,16 +281,10 @@ class MergeQueue:
         for mr in members:
             result.told[mr.metadata.name] = self._landed(_with(mr, result.told[mr.metadata.name]), main, time_text(now))
 
-    def _turn_away(
-        self,
-        decision: planner.TurnAway,
-        requests: dict[str, MergeRequest],
-        result: Look,
-        now: float,
-    ) -> None:
+    def _turn_away(self, rig: Rig, decision: planner.TurnAway, requests: dict[str, MergeRequest], result: Look, now: float) -> None:
         mr = _with(requests[decision.member], result.told[decision.member])
         result.held.add(decision.member)
-        result.told[decision.member] = verdicts.turned_away(decision, mr, self._evidence, time_text(now))
+        result.told[decision.member] = verdicts.turned_away(decision, mr, self._main(rig), self._evidence, time_text(now))
 
     # -- the rest
 

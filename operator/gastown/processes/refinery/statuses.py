@@ -89,9 +89,11 @@ def over(
     now_time: str,
     results: Sequence[GateResult] = (),
     conflict: mr_api.MergeConflict | None = None,
+    evidence: mr_api.Evidence | None = None,
 ) -> MergeRequestStatus:
     """Rejected, Conflicted or Superseded, with the evidence."""
-    status = replace(seen.status, phase=phase, position=0, gateResults=[_bounded(result) for result in results], conflict=conflict)
+    told = [_bounded(result) for result in results]
+    status = replace(seen.status, phase=phase, position=0, gateResults=told, conflict=conflict, evidence=evidence)
     return _said(seen, status, now_time, (conditions.LANDED, "False", reason, message), (conditions.READY, "True", reason, message))
 
 

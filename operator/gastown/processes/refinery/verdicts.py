@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gastown.api import conditions, gate_run, reasons
 from gastown.api import merge_request as mr_api
@@ -12,9 +12,16 @@ from gastown.api.merge_request import MergeRequest, MergeRequestStatus
 from gastown.api.names import gate_run_name
 from gastown.decide.times import unix_seconds
 from gastown.processes.refinery import statuses
+from gastown_git.conflict_hunks import shown
 from gastown_git.ref_names import ObjectId
 from gastown_git.refinery import planner
 from gastown_git.refinery.verdicts import Attempt, Evidence, GateResult, Verdict
+
+# As the CRD bounds them, and how many files a message names, so that there is room for what to do.
+FILES_LIMIT = 200
+PATH_LIMIT = 1024
+NAMED_FILES = 10
+NAMED_CHARACTERS = 200
 
 _BY_REASON = {reasons.PASSED: Verdict.PASSED, reasons.FAILED: Verdict.FAILED}
 _BY_WORD = {gate_run.VERDICT_PASSED: Verdict.PASSED, gate_run.VERDICT_FAILED: Verdict.FAILED}
@@ -39,11 +46,10 @@ def attempt_of(run: GateRun) -> Attempt | None:
 
 
 def results(evidence: Evidence | None) -> list[mr_api.GateResult]:
-    """The gate results that decide: of the first green run, else of the last run."""
-    if evidence is None or not evidence.attempts:
+    """The gate results that decide: of the first green run, else of the last red one, else of the last."""
+    told = _deciding(evidence)
+    if told is None:
         return []
-    green = [attempt for attempt in evidence.attempts if attempt.verdict is Verdict.PASSED]
-    told = (green or [evidence.attempts[-1]])[0]
     return [
         mr_api.GateResult(
             name=gate.name,
@@ -62,28 +68,84 @@ def green_run_name(rig_name: str, digest: str, evidence: Evidence | None) -> str
     return gate_run_name(rig_name, evidence.tree, digest, greens[0]) if greens and evidence is not None else ""
 
 
-def turned_away(decision: planner.TurnAway, seen: MergeRequest, known: Mapping[ObjectId, Evidence], now_time: str) -> MergeRequestStatus:
-    """The status of a MergeRequest the planner turned away, with the evidence a person or the next session needs."""
-    if isinstance(decision, planner.ReturnConflict):
-        found = decision.conflict
-        files = list(found.files)[:200]
-        conflict = mr_api.MergeConflict(base=decision.base, files=files, message=found.message)
-        message = f"does not merge with {seen.spec.target} at {decision.base}: {', '.join(files) or found.message}"
-        return statuses.over(seen, mr_api.PHASE_CONFLICTED, reasons.CONFLICTED, message, now_time, conflict=conflict)
-    told = results(known.get(decision.tree))
-    if isinstance(decision, planner.Hold):
-        message = (
-            f"the gates could not speak {decision.errors} times; look at gateResults, then annotate with gastown.dev/retry-requested-at"
-        )
-        return statuses.held(seen, reasons.GATE_ERROR, message, now_time)
-    if isinstance(decision, planner.HoldForMain):
-        message = (
-            f"red, and so is {seen.spec.target} itself at {decision.base}; tried again when {seen.spec.target} has moved: repair it first"
-        )
-        return statuses.held(seen, reasons.GATE_FAILED, message, now_time)
-    red = ", ".join(result.name for result in told if result.verdict == gate_run.VERDICT_FAILED)
-    message = f"red alone on green {seen.spec.target} at {decision.base}, twice: {red}"
-    return statuses.over(seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told)
+def turned_away(
+    decision: planner.TurnAway, seen: MergeRequest, main: ObjectId, known: Mapping[ObjectId, Evidence], now_time: str
+) -> MergeRequestStatus:
+    """The status of a MergeRequest the planner turned away, with the evidence a person or the next session needs.
+
+    Args:
+        main: Tip of the target. The candidate was stacked on its anchor, which has the same tree but is in nobody's log.
+    """
+    match decision:
+        case planner.ReturnConflict():
+            return _conflicted(decision, seen, main, now_time)
+        case planner.Reject():
+            return _rejected(seen, main, known.get(decision.tree), now_time)
+        case planner.Hold():
+            message = (
+                f"the gates could not speak {decision.errors} times; look at gateResults, then annotate with gastown.dev/retry-requested-at"
+            )
+            return statuses.held(seen, reasons.GATE_ERROR, message, now_time)
+        case planner.HoldForMain():
+            target = seen.spec.target
+            message = f"red, and so is {target} itself at {main}; tried again when {target} has moved: repair it first"
+            return statuses.held(seen, reasons.GATE_FAILED, message, now_time)
+
+
+def _conflicted(decision: planner.ReturnConflict, seen: MergeRequest, main: ObjectId, now_time: str) -> MergeRequestStatus:
+    target, head, found = seen.spec.target, seen.spec.head, decision.conflict
+    files = [shown(path)[:PATH_LIMIT] for path in found.files[:FILES_LIMIT]]
+    # Git labels the sides with the ids it was given; of those the anchor means nothing to anybody.
+    named = {decision.base: target, head: head[:12]}
+    hunks = [
+        mr_api.ConflictHunk(file=shown(hunk.file)[:PATH_LIMIT], line=hunk.line, text=_renamed(hunk.text, named)) for hunk in found.hunks
+    ]
+    words = "\n".join(shown(line) for line in _renamed(found.message, named).split("\n"))[: conditions.MESSAGE_LIMIT]
+    conflict = mr_api.MergeConflict(base=main, files=files, hunks=hunks, message=words)
+    told = f"in {_listed(files, len(found.files))}; {_remedy(target)}" if files else words
+    message = f"{head[:12]} does not merge with {target} at {main[:12]}{' ' if files else ': '}{told}"
+    return statuses.over(seen, mr_api.PHASE_CONFLICTED, reasons.CONFLICTED, message, now_time, conflict=conflict)
+
+
+def _rejected(seen: MergeRequest, main: ObjectId, evidence: Evidence | None, now_time: str) -> MergeRequestStatus:
+    told = results(evidence)
+    red = ", ".join(f"{gate.name} (exit code {gate.exitCode})" for gate in told if gate.verdict == gate_run.VERDICT_FAILED)
+    target = seen.spec.target
+    message = f"red alone on green {target} at {main[:12]}, {planner.STRIKES} times: {red} with {seen.spec.head[:12]}; {_remedy(target)}"
+    return statuses.over(
+        seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told, evidence=_red_run(seen, main, evidence)
+    )
+
+
+def _red_run(seen: MergeRequest, main: ObjectId, evidence: Evidence | None) -> mr_api.Evidence | None:
+    """Which run said no: the one that `results` tells of."""
+    told = _deciding(evidence)
+    if evidence is None or told is None:
+        return None
+    name = gate_run_name(seen.spec.rigName, evidence.tree, evidence.gate_digest, told.number)
+    return mr_api.Evidence(tree=evidence.tree, gateDigest=evidence.gate_digest, gateRunName=name, base=main, candidate=told.candidate)
+
+
+def _deciding(evidence: Evidence | None) -> Attempt | None:
+    attempts = evidence.attempts if evidence is not None else ()
+    green = [attempt for attempt in attempts if attempt.verdict is Verdict.PASSED][:1]
+    red = [attempt for attempt in attempts if attempt.verdict is Verdict.FAILED][-1:]
+    return next(iter((*green, *red, *attempts[-1:])), None)
+
+
+def _remedy(target: str) -> str:
+    return f"run git fetch origin && git merge origin/{target} on the branch, put right what does not fit, and hand in the new head"
+
+
+def _listed(files: Sequence[str], count: int) -> str:
+    more = f" and {count - NAMED_FILES} more" if count > NAMED_FILES else ""
+    return ", ".join(file[:NAMED_CHARACTERS] for file in files[:NAMED_FILES]) + more
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    for commit, name in names.items():
+        text = text.replace(commit, name)
+    return text
 
 
 def _gate_result(result: GateRunResult) -> GateResult:
