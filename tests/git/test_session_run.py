@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gastown.api import labels
 from gastown.api.kinds import BEAD, LEASE, MERGE_REQUEST
 from gastown.api.rig import Gate
 from gastown.polecat.checkout import checkout
@@ -204,6 +205,23 @@ def test_the_lease_is_renewed_in_the_name_of_the_pod(town: Town) -> None:
     assert lease()["holderIdentity"] == town.session.pod_uid
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT_SECONDS)
+
+
+def test_a_nudge_on_the_lease_keeps_the_work_at_once_and_is_there_for_the_agent_to_read(town: Town) -> None:
+    script = 'echo half > half.txt; until [ -e "$GASTOWN_NUDGE_FILE" ]; do sleep 0.1; done; cat "$GASTOWN_NUDGE_FILE"; sleep 60'
+    process = town.start(script, heartbeat_seconds=0.2)
+    with town.cluster.client() as client:
+        lease = lambda: dict(client.get(LEASE, town.namespace, AGENT))  # noqa: E731
+        eventually(lambda: lease().get("spec", {}).get("holderIdentity"), LIMIT_SECONDS, "a heartbeat came")
+        nudge = f"{town.session.pod_uid} NoProgress 2025-06-15T15:06:40Z still there?"
+        client.merge_patch(LEASE, town.namespace, AGENT, {"metadata": {"annotations": {labels.NUDGE: nudge}}})
+        kept = eventually(lambda: town.served.tip(CHECKPOINT), LIMIT_SECONDS, "the work is kept")
+        told = eventually(lambda: lease()["metadata"]["annotations"].get(labels.CHECKPOINT), LIMIT_SECONDS, "the checkpoint is told")
+    assert told == kept
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert "[gastown] nudged: NoProgress" in output
+    assert "NoProgress 2025-06-15T15:06:40Z still there?" in [line.strip() for line in output.splitlines()]
 
 
 def test_a_bead_that_delivers_nothing_is_closed(api_server: Cluster, namespace: str, tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def environment(session: Session, account: Mapping[str, str], **more: str) -> di
         "GASTOWN_AGENT_COMMAND": json.dumps(session.agent_command),
         "GASTOWN_GATES": json.dumps(gates),
         "GASTOWN_TIMEOUT_SECONDS": str(session.timeout_seconds),
+        "GASTOWN_HEARTBEAT_SECONDS": str(session.heartbeat_seconds),
         "GASTOWN_CHECKPOINT_SECONDS": str(session.checkpoint_seconds),
         "GASTOWN_TERMINATION_LOG": str(session.workspace / "termination-log"),
         "HOME": str(session.home),

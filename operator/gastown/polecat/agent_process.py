@@ -26,6 +26,7 @@ class AgentProcess:
     """One run of an agent's command, leader of a session and process group of its own.
 
     Args:
+        on_output: Called from threads with the number of bytes of each piece of output.
         on_exit: Called once, from a thread, when the command has ended.
 
     Raises:
@@ -33,7 +34,13 @@ class AgentProcess:
     """
 
     def __init__(
-        self, invocation: Invocation, parser: EventParser, folder: Path, environment: Mapping[str, str], on_exit: Callable[[], None]
+        self,
+        invocation: Invocation,
+        parser: EventParser,
+        folder: Path,
+        environment: Mapping[str, str],
+        on_output: Callable[[int], None],
+        on_exit: Callable[[], None],
     ) -> None:
         for path, content in invocation.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +48,7 @@ class AgentProcess:
         self.session_id = ""
         self.usage: dict[str, int] = {}
         self._parser = parser
+        self._on_output = on_output
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
@@ -105,6 +113,7 @@ class AgentProcess:
         while data := os.read(source.fileno(), 65536):
             log.buffer.write(data)  # type: ignore[attr-defined] # text streams of a process have one
             log.flush()
+            self._on_output(len(data))
             *lines, pending = (pending + data).split(b"\n")
             if len(pending) > _LINE_LIMIT_BYTES:
                 lines, pending = [*lines, pending], b""

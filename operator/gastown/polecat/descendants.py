@@ -1,4 +1,4 @@
-"""Finds and ends processes that an agent left behind: double-forked ones have a session of their own, so no group signal reaches them."""
+"""Finds an agent's processes, and ends those it left behind: double-forked ones have a session of their own and get no group signal."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def descendants(root: int) -> set[int]:
                 found.add(child)
                 waiting.append(child)
     return found
+
+
+def work_of(root: int, without: int) -> tuple[int, int]:
+    """What the processes under one did so far: any of both numbers changes when they do anything at all.
+
+    Args:
+        without: One of them that does not count, nor do its ended children: the caller itself.
+
+    Returns:
+        Processor time in clock ticks, that of their ended children included; and the highest process ID.
+    """
+    found = descendants(root) - {without}
+    return sum(_ticks_of(process) for process in found), max(found, default=0)
 
 
 def end_all(root: int, *, within_seconds: float = 5.0, sleep: Callable[[float], None] = time.sleep) -> int:
@@ -58,6 +71,15 @@ def _parent_of(entry: Path) -> int:
         return 0
     # The name in parentheses may itself hold parentheses and spaces.
     return int(text.rpartition(")")[2].split()[1])
+
+
+def _ticks_of(process: int) -> int:
+    try:
+        text = (_PROC / str(process) / "stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    # Fields 14 to 17 of proc(5), of which the first two stand before the parenthesis.
+    return sum(int(word) for word in text.rpartition(")")[2].split()[11:15])
 
 
 def _dead(processes: set[int]) -> set[int]:

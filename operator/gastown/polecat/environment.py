@@ -37,6 +37,7 @@ def agent_environment(session: Session, bead: Bead, base: Mapping[str, str]) -> 
         "GASTOWN_BEAD_FILE": str(session.bead_file),
         "GASTOWN_CONTEXT_FILE": str(session.context_file),
         names.RESULT_FILE: str(session.result_file),
+        names.NUDGE_FILE: str(session.nudge_file),
         "GIT_AUTHOR_NAME": session.actor,
         "GIT_AUTHOR_EMAIL": session.email,
         "GIT_COMMITTER_NAME": session.actor,

@@ -12,9 +12,9 @@ from gastown.kube.configuration import ConfigurationError
 from gastown.kube.errors import ApiError
 from gastown.kube.rest import Client
 from gastown.polecat.session import Session
+from gastown.polecat.vitals import Vitals
 
-# Three missed ones count as silence, so the slowest of three jittered beats must still be within three of these.
-INTERVAL_SECONDS = 30.0
+# Three missed intervals count as silence, so the slowest of three jittered beats must still be within three of these.
 _EARLIEST = 0.8
 
 
@@ -24,16 +24,16 @@ class Heartbeat:
     Args:
         connect: Makes the API client of this thread (a client is for one thread at a time).
         report: Takes one line when the beat starts to fail, and when it is back.
+        vitals: What is told with it, and who hears what is told back.
     """
 
-    def __init__(
-        self, session: Session, connect: Callable[[], Client], report: Callable[[str], None], *, interval_seconds: float = INTERVAL_SECONDS
-    ) -> None:
+    def __init__(self, session: Session, connect: Callable[[], Client], report: Callable[[str], None], vitals: Vitals) -> None:
         self._session = session
         self._connect = connect
         self._report = report
-        self._interval_seconds = interval_seconds
+        self._vitals = vitals
         self._stopped = threading.Event()
+        self._due = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
 
@@ -44,22 +44,34 @@ class Heartbeat:
     def stop(self) -> None:
         """No further beat; one that is under way may still arrive."""
         self._stopped.set()
+        self._due.set()
+
+    def beat_now(self) -> None:
+        """There is news that must not wait, such as a checkpoint."""
+        self._due.set()
 
     def _beat_until_stopped(self) -> None:
         client: Client | None = None
         while not self._stopped.is_set():
+            self._due.clear()
             try:
                 client = client or self._connect()
                 self._renew(client)
                 self._note("")
             except (ApiError, ConfigurationError, OSError) as error:
                 self._note(str(error))
-            self._stopped.wait(self._interval_seconds * random.uniform(_EARLIEST, 1.0))  # noqa: S311 - spreads beats, guards nothing
+            if not self._stopped.is_set():
+                self._due.wait(self._session.heartbeat_seconds * random.uniform(_EARLIEST, 1.0))  # noqa: S311 - spreads, guards nothing
 
     def _renew(self, client: Client) -> None:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        patch = {"spec": {"holderIdentity": self._session.pod_uid, "renewTime": now}}
-        client.merge_patch(LEASE, self._session.namespace, self._session.agent, patch)
+        patch = {
+            "metadata": {"annotations": self._vitals.annotations()},
+            "spec": {"holderIdentity": self._session.pod_uid, "renewTime": now},
+        }
+        answer = client.merge_patch(LEASE, self._session.namespace, self._session.agent, patch)
+        # The answer is the whole Lease, so a nudge costs no request of its own.
+        self._vitals.take(answer.get("metadata", {}).get("annotations") or {})
 
     def _note(self, problem: str) -> None:
         if problem and not self._failing:

@@ -29,6 +29,7 @@ from gastown.polecat.result import Result, find_result, to_json, write_terminati
 from gastown.polecat.session import Session
 from gastown.polecat.stop import STOPPED_RESULT, StopSignal, Wake
 from gastown.polecat.submit import Submission, read_bead, submit
+from gastown.polecat.vitals import Vitals
 
 # Together they fit into a grace period of 30 s, with the time to write the result.
 AGENT_GRACE_SECONDS = 5.0
@@ -46,6 +47,7 @@ class Life:
     Attributes:
         environment: Of the container.
         root: Process under which everything but the harness is the agent's: PID 1 of the pod.
+        vitals: What the heartbeat tells; kept up to date here.
         started: On the monotonic clock.
         usage, exit_code: Of the runs so far.
     """
@@ -58,6 +60,8 @@ class Life:
     environment: Mapping[str, str]
     root: int
     checkpointer: Checkpointer
+    beat: Heartbeat
+    vitals: Vitals
     started: float = field(default_factory=time.monotonic)
     usage: dict[str, int] = field(default_factory=dict)
     exit_code: int = 0
@@ -140,7 +144,8 @@ def _prepare_and_work(environment: Mapping[str, str], stop: StopSignal, root: in
     if before := find_result(session.result_file):
         return before  # the container was started again after `gt done`
     adapter = get_adapter(session.adapter)
-    beat = Heartbeat(session, lambda: _connect(environment), say)
+    vitals = Vitals(root, session.pod_uid, lambda words: _hear_nudge(session, stop, words))
+    beat = Heartbeat(session, lambda: _connect(environment), say, vitals)
     beat.start()
     try:
         client = _connect(environment)
@@ -149,12 +154,20 @@ def _prepare_and_work(environment: Mapping[str, str], stop: StopSignal, root: in
             happened = f"is on the hook of {bead.spec.assignee or 'nobody'}, not of {session.agent}"
             raise Refused(f"bead {session.bead}", happened, reason="NotAssigned")
         checkpointer = Checkpointer(session, Git(session.worktree, is_interrupted=stop.requested))
-        life = Life(session, bead, client, adapter, stop, environment, root, checkpointer)
+        life = Life(session, bead, client, adapter, stop, environment, root, checkpointer, beat, vitals)
         result = _work(life)
         usage = {**life.usage, "wallSeconds": int(time.monotonic() - life.started)}
         return replace(result, usage=usage, exit_code=life.exit_code)
     finally:
         beat.stop()
+
+
+def _hear_nudge(session: Session, stop: StopSignal, words: str) -> None:
+    """In the heartbeat's thread: tell the log, the agent if it looks, and the loop that watches the agent."""
+    say(f"nudged: {words}")
+    with contextlib.suppress(OSError):
+        session.nudge_file.write_text(f"{words}\n", encoding="utf-8")
+    stop.events.put(Wake.NUDGED)
 
 
 def _connect(environment: Mapping[str, str]) -> Client:
@@ -196,8 +209,9 @@ def _start_agent(life: Life, context: str, session_id: str, nudge: str) -> Agent
     invocation = life.adapter.invocation(run)
     say(f"session {session.number} of {session.actor} on {session.bead}: {life.adapter.name}: {invocation.arguments[0]}")
     environment = agent_environment(session, life.bead, life.environment)
+    parser, exited = life.adapter.parser(), lambda: life.stop.events.put(Wake.EXITED)
     try:
-        return AgentProcess(invocation, life.adapter.parser(), session.worktree, environment, lambda: life.stop.events.put(Wake.EXITED))
+        return AgentProcess(invocation, parser, session.worktree, environment, life.vitals.printed, exited)
     except OSError as error:
         raise Refused(
             "the agent's profile",
@@ -222,6 +236,9 @@ def _watch(life: Life, agent: AgentProcess) -> Wake:
         except queue.Empty:
             if session.result_file.exists():
                 return Wake.DONE
+            continue
+        if wake is Wake.NUDGED:
+            _checkpoint(life)  # whoever is nudged may be replaced next
             continue
         if wake is not Wake.EXITED or agent.has_ended():  # the end of an earlier run may still be in the queue
             return wake
@@ -274,3 +291,6 @@ def _checkpoint(life: Life) -> None:
         pass  # the stop is in the queue, and makes a last one
     else:
         say(f"checkpoint: {kept.commit[:12] or 'nothing to keep'}")
+        if kept.commit not in ("", life.vitals.checkpoint):
+            life.vitals.checkpoint = kept.commit
+            life.beat.beat_now()

@@ -29,9 +29,11 @@ AGENT_COMMAND = "GASTOWN_AGENT_COMMAND"
 MODEL = "GASTOWN_MODEL"
 GATES = "GASTOWN_GATES"
 TIMEOUT_SECONDS = "GASTOWN_TIMEOUT_SECONDS"
+HEARTBEAT_SECONDS = "GASTOWN_HEARTBEAT_SECONDS"
 CHECKPOINT_SECONDS = "GASTOWN_CHECKPOINT_SECONDS"
 CHECKOUT_SECONDS = "GASTOWN_CHECKOUT_SECONDS"
 RESULT_FILE = "GASTOWN_RESULT_FILE"
+NUDGE_FILE = "GASTOWN_NUDGE_FILE"
 TERMINATION_LOG = "GASTOWN_TERMINATION_LOG"
 
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
@@ -47,6 +49,7 @@ class Session:
         start_commit: Where the work goes on, 40 hex digits, or "" for the target branch; may be another agent's or a checkpoint.
         gates: The rig's gates of type Command.
         timeout_seconds, checkpoint_seconds: 0 means never.
+        heartbeat_seconds: How often the Lease is renewed.
     """
 
     namespace: str
@@ -66,6 +69,7 @@ class Session:
     gates: list[Gate] = field(default_factory=list)
     timeout_seconds: int = 0
     checkpoint_seconds: int = 0
+    heartbeat_seconds: float = 30.0
     checkout_seconds: int = 300
 
     @property
@@ -114,6 +118,11 @@ class Session:
         return self.workspace / "result.json"
 
     @property
+    def nudge_file(self) -> Path:
+        """The words of the last nudge, for an agent that cares to look."""
+        return self.workspace / "nudge.txt"
+
+    @property
     def context_file(self) -> Path:
         """The rendered `gt prime`."""
         return self.workspace / "context.md"
@@ -148,6 +157,7 @@ def from_environment(environment: Mapping[str, str]) -> Session:
         gates=_gates(environment),
         timeout_seconds=_number(environment, TIMEOUT_SECONDS, 0),
         checkpoint_seconds=_number(environment, CHECKPOINT_SECONDS, 0),
+        heartbeat_seconds=_seconds(environment, HEARTBEAT_SECONDS, 30.0),
         checkout_seconds=_number(environment, CHECKOUT_SECONDS, 300),
     )
 
@@ -168,6 +178,17 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if text and not text.isdecimal():
         raise Refused(f"environment variable {name}", f"is {text!r}, not a number", remedy="use a whole number", reason="BadEnvironment")
     return int(text) if text else default
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise Refused(f"environment variable {name}", f"is {text!r}, not a number of seconds", remedy="use 30", reason="BadEnvironment")
+    return value
 
 
 def _command(environment: Mapping[str, str]) -> list[str]:

@@ -22,6 +22,7 @@ class Wake(Enum):
     STOPPED = "the pod is told to stop"
     DONE = "gt done wrote its result"
     TIMEOUT = "the session's time is over"
+    NUDGED = "the Witness doubts that the agent works"
 
 
 class StopSignal:
