@@ -25,6 +25,7 @@ class HeadLimits:
     Attributes:
         name_bytes: Of one file or folder; what file systems allow.
         path_bytes: With the folders; PATH_MAX less the place of a worktree.
+        depth: Folders in each other.
         link_bytes: Of the name a symbolic link holds.
         file_bytes: Of one file; the repo-server holds one in memory to send it.
         total_bytes: Of all changed files, unpacked: a small pack may hold a huge tree.
@@ -32,6 +33,7 @@ class HeadLimits:
 
     name_bytes: int = 255
     path_bytes: int = 3_500
+    depth: int = 200
     link_bytes: int = 4_095
     file_bytes: int = 100 << 20
     total_bytes: int = 1 << 30
@@ -91,7 +93,9 @@ def _unfit_name(path: bytes, limits: HeadLimits) -> str:
     name = path.rpartition(b"/")[2]
     if len(name) > limits.name_bytes:
         return f"a name of {len(name)} bytes; a name may have {limits.name_bytes}"
-    return f"a path of {len(path)} bytes; a path may have {limits.path_bytes}" if len(path) > limits.path_bytes else ""
+    if len(path) > limits.path_bytes:
+        return f"a path of {len(path)} bytes; a path may have {limits.path_bytes}"
+    return f"more than {limits.depth} folders in each other" if path.count(b"/") > limits.depth else ""
 
 
 def _unfit_link(repository: Repository, object_id: ObjectId, size: int, limits: HeadLimits) -> str:

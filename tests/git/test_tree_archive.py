@@ -6,9 +6,11 @@ import io
 import tarfile
 from pathlib import Path
 
+import pygit2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pygit2.enums import ObjectType
 
 from gastown.polecat import tree_source
 from gastown.polecat.tree_source import Limits, WrongTree
@@ -86,6 +88,14 @@ def test_the_archive_is_the_same_every_time_and_other_programs_can_read_it(rig: 
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         assert opened.getnames() == ["a", "a/b", "c"]
         assert {(each.uid, each.gid, each.uname, each.mtime) for each in opened} == {(0, 0, "", 0)}
+
+
+def test_folders_in_each_other_without_end_do_not_end_the_archive_halfway(rig: Repository) -> None:
+    tree = raw_tree(rig, (b"100644", b"x", rig.write_blob(b"1")))
+    git = pygit2.Repository(str(rig.path))
+    for _ in range(3000):
+        tree = str(git.write(ObjectType.TREE, b"40000 d\0" + bytes.fromhex(tree)))
+    assert sum(piece.endswith(b"\0" * 1024) for piece in iterate_tar(rig, tree)) == 1
 
 
 def test_an_empty_tree_is_an_empty_folder(rig: Repository, tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from gastown.polecat.errors import Refused
+from gastown.removal import remove_tree
 
 SOURCE_URL = "GASTOWN_SOURCE_URL"
 TREE = "GASTOWN_TREE"
@@ -31,6 +31,6 @@ def fetch_gate_source(environment: Mapping[str, str]) -> Path:
     for folder in (workspace / "home", workspace / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     target = workspace / "source"
-    shutil.rmtree(target, ignore_errors=True)  # of a first try that was killed
+    remove_tree(target)  # of a first try that was killed
     fetch_tree(environment[SOURCE_URL], environment[TREE], target, FETCH_SECONDS)
     return target

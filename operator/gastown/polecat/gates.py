@@ -7,7 +7,6 @@ commit green nor be turned into dirt by a gate that writes files. It is a courte
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from gastown.api.rig import GATE_COMMAND, Gate
 from gastown.polecat import child
 from gastown.polecat.errors import Refused
 from gastown.polecat.git import Git
+from gastown.removal import remove_tree
 
 _TAIL_BYTES = 8192
 
@@ -51,14 +51,14 @@ def run_gates(
     commands = [gate for gate in gates if gate.type == GATE_COMMAND and gate.command]
     if not commands:
         return []
-    with tempfile.TemporaryDirectory(prefix="gates-", ignore_cleanup_errors=True) as scratch:
-        tree = Path(scratch) / "tree"
+    scratch = Path(tempfile.mkdtemp(prefix="gates-"))
+    try:
+        tree = scratch / "tree"
         git.run("worktree", "add", "--quiet", "--detach", str(tree), commit)
-        try:
-            return [_run_gate(tree, Path(scratch) / "log", gate, commit, report, is_interrupted) for gate in commands]
-        finally:
-            shutil.rmtree(tree, ignore_errors=True)
-            Git(git.folder).run("worktree", "prune")
+        return [_run_gate(tree, scratch / "log", gate, commit, report, is_interrupted) for gate in commands]
+    finally:
+        remove_tree(scratch)
+        Git(git.folder).run("worktree", "prune")
 
 
 def _run_gate(

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from gastown.removal import remove_tree
+
 _MODE_HEADER = "GASTOWN.mode"
 _SUBMODULE_HEADER = "GASTOWN.submodule"
 _CHUNK_BYTES = 1 << 20
@@ -52,11 +54,13 @@ class Limits:
         total_bytes: The whole stream, headers included.
         entries: Files, links and folders.
         path_bytes: Length of one path, and of one link's target.
+        depth: Folders in each other; the tree id is computed by recursion.
     """
 
     total_bytes: int = 8 << 30
     entries: int = 1_000_000
     path_bytes: int = 4096
+    depth: int = 250
 
 
 @dataclass
@@ -97,7 +101,7 @@ def fetch_tree(url: str, tree: str, target_directory: Path, timeout_seconds: flo
             unpacked = _download(url, target_directory, deadline, limits or Limits())
             break
         except (OSError, http.client.HTTPException, tarfile.TarError, TreeSourceError) as error:
-            shutil.rmtree(target_directory, ignore_errors=True)
+            remove_tree(target_directory)
             if not _is_transient(error):
                 raise _explained(url, error) from error
             if attempt == _ATTEMPTS or time.monotonic() + pause > deadline:
@@ -106,7 +110,7 @@ def fetch_tree(url: str, tree: str, target_directory: Path, timeout_seconds: flo
         pause *= 2
     found = tree_id(target_directory, unpacked)
     if found != tree:
-        shutil.rmtree(target_directory, ignore_errors=True)
+        remove_tree(target_directory)
         raise WrongTree(f"{_shown(url)}: unpacked tree is {found}, asked for {tree}; the source was not used")
 
 
@@ -221,6 +225,8 @@ def _checked_path(entry: tarfile.TarInfo, folders: set[bytes], limits: Limits) -
     folder, _, name = path.rpartition(b"/")
     if not path or len(path) > limits.path_bytes or b"\0" in path:
         raise UnsafeArchive(f"archive has a path of {len(path)} bytes; allowed are 1 to {limits.path_bytes} without NUL")
+    if path.count(b"/") > limits.depth:
+        raise UnsafeArchive(f"archive has folders {path.count(b'/')} deep; allowed are {limits.depth}")
     if name in {b"", b".", b".."} or name.lower() == b".git":
         raise UnsafeArchive(f"archive has the path {entry.name!r}, which no git tree holds")
     if folder not in folders:

@@ -179,6 +179,7 @@ _FOLDER = member("d", kind=tarfile.DIRTYPE)
         pytest.param([_FOLDER, member("d/.GIT", kind=tarfile.DIRTYPE)], id="a git folder in capitals"),
         pytest.param([member("l", kind=tarfile.SYMTYPE, link="")], id="a link to nothing"),
         pytest.param([member("n" * 5000)], id="a path too long"),
+        pytest.param([member("/".join("d" * depth), kind=tarfile.DIRTYPE) for depth in range(1, 300)], id="folders in each other"),
     ],
 )
 def test_an_archive_that_no_git_tree_can_make_is_refused_and_nothing_is_written_outside(

@@ -26,7 +26,8 @@ from gastown.local.node.registration import Registration, allocatable
 from gastown.local.node.sandbox_probe import CONFINED, UNCONFINED, probe_sandbox
 from gastown.local.node.server import NodeServer
 from gastown.local.node.services import ServiceDirectory
-from gastown.local.node.state_directory import PodFiles, known_pods, memory_directory, remove_tree, running, stop_all_containers, stop_runs
+from gastown.local.node.state_directory import PodFiles, known_pods, memory_directory, running, stop_all_containers, stop_runs
+from gastown.removal import remove_tree
 
 _HOSTS_DELAY_SECONDS = 0.2
 _TROUBLE_SECONDS = 5.0

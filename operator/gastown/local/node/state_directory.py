@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import select
-import shutil
 import signal
 import stat
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gastown.local.node.run_files import ProcessIdentity, RunState, current_boot_id, read_exit, read_state
+from gastown.removal import remove_tree
 
 # Marks the processes of an unconfined container in their environment, where no PID namespace ends them together.
 RUN_MARKER = "GASTOWN_NODE_RUN"
@@ -82,7 +82,7 @@ class PodFiles:
             if int(old.name) >= number or int(old.name) < number - 1:
                 self.discard(old)
             else:
-                shutil.rmtree(old / "scratch", ignore_errors=True)
+                remove_tree(old / "scratch")
         path = self.root / "containers" / container / str(number)
         path.mkdir(parents=True)
         return path
@@ -207,18 +207,6 @@ def sweep_marked(run_directory: Path) -> None:
         if marked:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(entry.name), signal.SIGKILL)
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a directory of ours, also where a program took away its own write permission (module caches do)."""
-    if not path.exists():
-        return
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        for directory, _, _ in os.walk(path):
-            with contextlib.suppress(OSError):
-                Path(directory).chmod(0o700)
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _numbered(directory: Path) -> list[Path]:
