@@ -31,7 +31,7 @@ def needs_maintenance(path: Path) -> bool:
 
 
 def write_commit_graph(repository: Repository) -> None:
-    """Bring the commit-graph up to date; `upstream.fetch_branch` writes the first one.
+    """Bring the commit-graph up to date; `upstream.fetch_branch` has the first one written.
 
     Raises:
         GitFailed, GitTimedOut: Nothing is broken, only slower; try again later.

@@ -5,7 +5,11 @@ pygit2 reads and writes; what it can not do (merge as git does, fetch, repack) i
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
+import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +97,14 @@ class Repository:
         _isolate_libgit2()
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f".{path.name}.unfinished")
-            pygit2.init_repository(str(unfinished), bare=True, initial_head=branch)  # finds and completes an older attempt
+            # Under a name of its own: what a killed creation left behind may hold locks, and libgit2 waits for none.
+            unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
+            pygit2.init_repository(str(unfinished), bare=True, initial_head=branch)
             _configure(unfinished, max_push_bytes)
-            unfinished.rename(path)
+            with contextlib.suppress(FileExistsError):  # another was faster: its repository is as good
+                _rename(unfinished, path)
+            for leftover in path.parent.glob(f".{path.name}.*unfinished"):
+                shutil.rmtree(leftover, ignore_errors=True)
         else:
             _configure(path, max_push_bytes)
         return cls(path)
@@ -270,6 +278,16 @@ def _isolate_libgit2() -> None:
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG, ConfigLevel.PROGRAMDATA):
         pygit2.settings.search_path[level] = ""
     pygit2.settings.enable_fsync_gitdir(True)  # noqa: FBT003 - pygit2's signature
+
+
+def _rename(unfinished: Path, path: Path) -> None:
+    """Raises FileExistsError when something stands there already."""
+    try:
+        unfinished.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _configure(path: Path, max_push_bytes: int) -> None:

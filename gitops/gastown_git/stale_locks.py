@@ -1,4 +1,4 @@
-"""Lock files that a killed process left behind.
+"""Lock files, and what belongs to a lock, that a killed process left behind.
 
 git and libgit2 lock a file by creating `<file>.lock`; a process killed in between leaves it for ever, and main could never move
 again. A lock is held for milliseconds, so one that stands unchanged for `ABANDONED_SECONDS` has no owner. The age is measured by
@@ -16,6 +16,28 @@ from pathlib import Path
 
 ABANDONED_SECONDS = 8.0
 """A thousand times longer than a ref lock is held; short enough that a killed refinery's successor lands soon."""
+
+LONG_ABANDONED_SECONDS = 300.0
+"""For locks of the commit-graph: writing that of a large history takes a while, and nobody waits for it."""
+
+_LOOK_SECONDS = 0.05
+_PACKED_REFS_LOCK, _PACKED_REFS_DRAFT = "packed-refs.lock", "packed-refs.new"
+_LONG_HELD = "objects/"
+
+
+def wait_until_free(repository: Path, names: Iterable[str]) -> None:
+    """Wait while others hold these locks, and remove those whose holder was killed; after a little longer than that takes it returns
+    in any case. For callers that hand over to git, which gives up on a lock within a second.
+
+    Args:
+        repository: Path of the bare repository.
+        names: Paths below it, such as `refs/heads/main.lock`.
+    """
+    watch, names = LockWatch(repository), list(names)
+    deadline = time.monotonic() + ABANDONED_SECONDS + 1
+    while any((repository / name).exists() for name in names) and time.monotonic() < deadline:
+        watch.remove_abandoned(names)
+        time.sleep(_LOOK_SECONDS)
 
 
 class LockWatch:
@@ -50,7 +72,8 @@ class LockWatch:
             if seen_mark != mark:
                 since = now  # another owner's lock under the same name
             self._first_seen[path] = (mark, since)
-            if now - since >= ABANDONED_SECONDS and self._remove(path, mark):
+            patience = LONG_ABANDONED_SECONDS if name.startswith(_LONG_HELD) else ABANDONED_SECONDS
+            if now - since >= patience and self._remove(path, mark):
                 removed.append(name)
         return removed
 
@@ -60,7 +83,7 @@ class LockWatch:
         Returns:
             The names removed.
         """
-        return self.remove_abandoned(list(self._all_locks()))
+        return [*self.remove_abandoned(list(self._all_locks())), *self._remove_draft_of_packed_refs()]
 
     def _all_locks(self) -> Iterator[str]:
         places = [self._repository / "refs", self._repository / "objects" / "info"]
@@ -68,6 +91,23 @@ class LockWatch:
         for place in places:
             for folder, _, files in os.walk(place):
                 yield from (str((Path(folder) / file).relative_to(self._repository)) for file in files if file.endswith(".lock"))
+
+    def _remove_draft_of_packed_refs(self) -> list[str]:
+        """git writes packed refs to a file of a fixed name, under their lock, and refuses for ever to pack or delete refs while a killed
+        writer's is there. Whoever holds the lock may remove it: nobody else writes there, so no age is needed.
+        """
+        draft, lock = self._repository / _PACKED_REFS_DRAFT, self._repository / _PACKED_REFS_LOCK
+        if not draft.exists():
+            return []
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            return []  # its writer lives, or the lock will be seen to be abandoned
+        try:
+            draft.unlink(missing_ok=True)
+        finally:
+            lock.unlink()
+        return [_PACKED_REFS_DRAFT]
 
     def _remove(self, path: Path, mark: tuple[int, int]) -> bool:
         # one remover at a time: two could both see the old lock, and the slower one would remove a fresh lock of that name

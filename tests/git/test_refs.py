@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 
 import pytest
 
 from gastown_git import refs, stale_locks
+from gastown_git.git_process import GitFailed, run_git
 from gastown_git.refs import ObjectMissing, ProtectedRef, RefLocked, RefMoved
 from gastown_git.repository import Repository
 from support import git_builder as build
@@ -104,15 +106,42 @@ def test_a_lock_that_changes_hands_is_never_removed(rig: Repository, monkeypatch
     assert lock.exists()
 
 
-def test_the_sweep_finds_abandoned_locks_of_refs_and_commit_graph(rig: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_finds_abandoned_locks_of_refs_and_later_those_of_the_commit_graph(
+    rig: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watch = stale_locks.LockWatch(rig.path)
-    names = ["config.lock", "objects/info/commit-graphs/commit-graph-chain.lock", "refs/heads/main.lock"]
-    for name in names:
+    graph = "objects/info/commit-graphs/commit-graph-chain.lock"
+    names = ["config.lock", "refs/heads/main.lock"]
+    for name in [*names, graph]:
         (rig.path / name).parent.mkdir(parents=True, exist_ok=True)
         (rig.path / name).touch()
     assert watch.sweep() == []
     monkeypatch.setattr(stale_locks, "ABANDONED_SECONDS", 0.0)
     assert sorted(watch.sweep()) == names
+    monkeypatch.setattr(stale_locks, "LONG_ABANDONED_SECONDS", 0.0)
+    assert watch.sweep() == [graph]
+
+
+def test_packed_refs_half_written_by_a_killed_git_do_not_stop_packing_and_deleting(rig: Repository) -> None:
+    rig.refs.create("refs/keep/x", build.main_of(rig))
+    pack = ["pack-refs", "--all"]
+    run_git(pack, repository=rig.path, timeout_seconds=30)
+    draft = rig.path / "packed-refs.new"
+    draft.write_bytes((rig.path / "packed-refs").read_bytes()[:20])
+    with pytest.raises(GitFailed, match=re.escape("packed-refs.new")):
+        run_git(pack, repository=rig.path, timeout_seconds=30)
+    assert stale_locks.LockWatch(rig.path).sweep() == ["packed-refs.new"]
+    run_git(["update-ref", "-d", "refs/keep/x"], repository=rig.path, timeout_seconds=30)
+    assert rig.refs.find_all("refs/") == {"refs/heads/main": build.main_of(rig)}
+
+
+def test_packed_refs_that_are_being_written_are_left_alone(rig: Repository) -> None:
+    draft, lock = rig.path / "packed-refs.new", rig.path / "packed-refs.lock"
+    draft.touch()
+    lock.touch()
+    assert stale_locks.LockWatch(rig.path).sweep() == []
+    assert draft.exists()
+    assert lock.exists()
 
 
 def test_a_name_that_collides_with_a_folder_of_refs_ends_in_an_error_and_not_in_a_loop(

@@ -29,12 +29,15 @@ def test_creating_twice_gives_the_same_repository_and_leaves_no_unfinished_folde
     assert [entry.name for entry in (tmp_path / "town").iterdir()] == ["rig.git"]
 
 
-def test_a_creation_killed_half_way_is_completed_by_the_next_one(tmp_path: Path) -> None:
-    unfinished = tmp_path / ".rig.git.unfinished"
-    unfinished.mkdir()
-    (unfinished / "HEAD").write_text("ref: refs/heads/ma")
+def test_a_creation_killed_half_way_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    for name in (".rig.git.unfinished", ".rig.git.0a1b2c3d.unfinished"):
+        unfinished = tmp_path / name
+        unfinished.mkdir()
+        (unfinished / "HEAD").write_text("ref: refs/heads/ma")
+        (unfinished / "config.lock").touch()
     created = Repository.create(tmp_path / "rig.git")
     assert git(created, "symbolic-ref", "HEAD") == "refs/heads/main"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["rig.git"]
 
 
 def test_settings_that_protect_the_repository_are_set_and_mended_at_the_next_open(tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def test_fetching_brings_the_branch_alone_and_leaves_main_to_the_kernel(empty: R
     assert (empty.path / "objects" / "info" / "commit-graphs").is_dir()
 
 
+def test_locks_of_a_killed_fetch_do_not_stop_the_adoption(empty: Repository, upstream: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gastown_git.stale_locks.ABANDONED_SECONDS", 0.2)
+    for name in ("refs/upstream/main.lock", "objects/info/commit-graphs/commit-graph-chain.lock"):
+        (empty.path / name).parent.mkdir(parents=True)
+        (empty.path / name).touch()
+    assert fetch_branch(empty, f"file://{upstream.path}", "main") == build.main_of(upstream)
+
+
 def test_a_branch_that_is_not_there_is_named(empty: Repository, upstream: Repository) -> None:
     with pytest.raises(UpstreamRefused, match="no branch 'nosuch'"):
         fetch_branch(empty, f"file://{upstream.path}", "nosuch")

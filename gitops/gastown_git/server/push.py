@@ -15,6 +15,7 @@ from gastown_git.server.counters import Counters
 from gastown_git.server.old_tips import keep_old_tips, release_contained_tips
 from gastown_git.server.receive_pack import RESULT_TYPE, MalformedPush, PushHead, parse_push, refuse
 from gastown_git.server.requests import backend_environment, plain_body
+from gastown_git.stale_locks import wait_until_free
 
 logger = logging.getLogger("gastown.repo_server")
 
@@ -69,6 +70,8 @@ class Push:
         refusals = self._too_large() or find_refusals(self._identity, self._namespace, self._rig, self._head.updates)
         if not refusals:
             try:
+                # git gives up on a lock at once, and the pusher would take that for a refusal; after a crash it may stand for seconds
+                await asyncio.to_thread(wait_until_free, self._path, [f"{update.ref}.lock" for update in self._head.updates])
                 self._kept = await asyncio.to_thread(keep_old_tips, self._path, self._head.updates)
             except GitopsError as error:
                 logger.warning("old_tip_not_kept", extra={"repository": str(self._path), "reason": str(error)})
