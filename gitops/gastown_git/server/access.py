@@ -4,6 +4,10 @@ An agent writes its own branches (`refs/heads/polecat/<agent>/`, for crew `refs/
 `refs/agents/<agent>/` (checkpoints), in its own rig; nobody writes anything else through a push. Rewriting and deleting one's own
 refs is allowed because the server keeps the old tip first (old_tips.py). receive_pack.py gives the refusals to git, which prints
 them behind the ref.
+
+The refs that the next session of a bead may go on from, `refs/heads/polecat/<agent>/<bead>` and `refs/agents/<agent>/wip/<bead>`, are
+narrower: a polecat writes them only for the bead its session pod was made for. Otherwise an agent could lead the work of any bead
+astray by leaving something newer under its name.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from gastown_git.ref_names import ZERO, ObjectId
 
 OTHER_REF_REFUSED = "not updated: another ref of this push was refused; push this one alone"
 
+CHECKPOINTS = "wip/"
 _PLAIN_REST = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]+")
 _BRANCH_FOLDERS = {"polecat": ref_names.POLECAT_BRANCHES, "crew": ref_names.CREW_BRANCHES}
 
@@ -33,6 +38,7 @@ class Identity:
         agent: Name of the agent; empty for a person.
         rig: Rig the agent works on; empty when it works on none.
         role: Of an agent: `polecat` and `crew` have branches of their own, others have none.
+        bead: That its session pod was made for; empty where there is no such pod.
         groups: As the API server names them; not used here.
     """
 
@@ -43,6 +49,7 @@ class Identity:
     rig: str = ""
     role: str = "polecat"
     groups: tuple[str, ...] = ()
+    bead: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,8 @@ def find_refusal(identity: Identity, namespace: str, rig: str, update: RefUpdate
     rest = update.ref.removeprefix(own)
     if not _PLAIN_REST.fullmatch(rest) or any(part in {"", ".", ".."} for part in rest.split("/")):
         return f"{own}<name> needs a plain name after the last slash; push to {own}<bead>"
+    if identity.role == "polecat" and identity.bead and (told := _of_other_bead(own, rest, identity.bead)):
+        return told
     if update.is_creation and update.is_deletion:
         return "there is nothing to delete; fetch with --prune to see what exists"
     return None
@@ -123,6 +132,17 @@ def _no_push_at_all(identity: Identity, namespace: str, rig: str) -> str:
         home = f"{identity.namespace}/{identity.rig}" if identity.rig else "no rig"
         return f"{identity.agent} works on {home}, not on {namespace}/{rig}; push there, or file a bead for this rig"
     return f"an agent of role {identity.role} has no branches; let a polecat or crew agent do the change"
+
+
+def _of_other_bead(own: str, rest: str, bead: str) -> str | None:
+    is_branch = own.startswith(ref_names.POLECAT_BRANCHES)
+    name = rest if is_branch else rest.removeprefix(CHECKPOINTS)
+    is_start = "/" not in name if is_branch else rest.startswith(CHECKPOINTS)
+    if not is_start or name == bead:
+        return None
+    return f"this session works on {bead}; push to {own}{'' if is_branch else CHECKPOINTS}{bead}" + (
+        f", or below {own}{name}/" if is_branch else ""
+    )
 
 
 def _not_own(ref: str, own_branches: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,35 @@ def refusal(identity: Identity, ref: str, old: str = ONE, new: str = TWO, rig: s
 @pytest.mark.parametrize(("old", "new"), [(ZERO, ONE), (ONE, TWO), (ONE, ZERO)], ids=["create", "move", "delete"])
 def test_agents_do_what_they_like_with_their_own_refs(identity: Identity, ref: str, old: str, new: str) -> None:
     assert refusal(identity, ref, old, new) is None
+
+
+AT_WORK = replace(FURIOSA, bead="gp-1")
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        pytest.param("refs/heads/polecat/greeter-furiosa/gp-1", id="its branch"),
+        pytest.param("refs/heads/polecat/greeter-furiosa/try/gp-2", id="a deeper branch, which is nobody's start"),
+        pytest.param("refs/agents/greeter-furiosa/wip/gp-1", id="its checkpoint"),
+        pytest.param("refs/agents/greeter-furiosa/notes/gp-2", id="something else of its own"),
+    ],
+)
+def test_a_session_writes_the_refs_of_its_bead_and_what_is_nobodys_start(ref: str) -> None:
+    assert refusal(AT_WORK, ref) is None
+
+
+@pytest.mark.parametrize(
+    ("ref", "told"),
+    [
+        pytest.param("refs/heads/polecat/greeter-furiosa/gp-2", "this session works on gp-1; push to refs/heads/polecat/", id="branch"),
+        pytest.param("refs/agents/greeter-furiosa/wip/gp-2", "push to refs/agents/greeter-furiosa/wip/gp-1", id="checkpoint"),
+        pytest.param("refs/agents/greeter-furiosa/wip/gp-1/x", "push to refs/agents/greeter-furiosa/wip/gp-1", id="below its checkpoint"),
+    ],
+)
+@pytest.mark.parametrize(("old", "new"), [(ZERO, ONE), (ONE, TWO), (ONE, ZERO)], ids=["create", "move", "delete"])
+def test_a_session_can_not_leave_work_under_the_name_of_another_bead(ref: str, told: str, old: str, new: str) -> None:
+    assert told in (refusal(AT_WORK, ref, old, new) or "")
 
 
 @pytest.mark.parametrize(

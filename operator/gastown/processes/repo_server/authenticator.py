@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from gastown.api import labels, names
@@ -80,7 +80,10 @@ class Authenticator:
         if not user.name.startswith(SERVICE_ACCOUNT_PREFIX):
             return Identity(kind="person", actor=user.name, groups=user.groups)
         identity = self._agent_identity(user)
-        return identity if identity is not None and await self._is_session_alive(identity, user) else None
+        if identity is None or not user.pod_uid:
+            return identity  # a token that is bound to no pod lives as long as it says
+        pod = await self._find_session(identity, user)
+        return replace(identity, bead=pod.metadata.labels.get(labels.BEAD, "")) if pod is not None else None
 
     async def may_read(self, identity: Identity, namespace: str, rig: str) -> bool:
         """Whether the identity may fetch from the rig: an agent from the rigs of its town, a person whoever may `get` the Rig."""
@@ -102,21 +105,16 @@ class Authenticator:
         user = await self._token_review(token, audiences=[])
         return None if user is None or user.name.startswith(SERVICE_ACCOUNT_PREFIX) else user
 
-    async def _is_session_alive(self, identity: Identity, user: _User) -> bool:
-        """Whether the pod a token is bound to still exists; a token that is bound to none lives as long as it says.
-
-        A session that is being deleted may still save its work.
-        """
-        if not user.pod_uid:
-            return True
+    async def _find_session(self, identity: Identity, user: _User) -> Pod | None:
+        """The pod a token is bound to, if it still exists. A session that is being deleted may still save its work."""
         pod = self._pods.find(identity.namespace, user.pod_name)
         if pod is None or pod.metadata.uid != user.pod_uid:
             # It may have started before the watch told; anything else is over.
             try:
                 pod = await self._client.get(POD, identity.namespace, user.pod_name)
             except NotFound:
-                return False
-        return bool(pod.metadata.uid == user.pod_uid)
+                return None
+        return pod if pod.metadata.uid == user.pod_uid else None
 
     def _agent_identity(self, user: _User) -> Identity | None:
         namespace, _, name = user.name.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
