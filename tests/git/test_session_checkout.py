@@ -98,8 +98,23 @@ def test_the_newest_of_branch_and_checkpoint_wins(served: Served, here: Session)
     assert checkout(here).commit == newest
 
 
-def test_refs_of_other_agents_decide_nothing(served: Served, here: Session) -> None:
-    served.commit_on(f"refs/agents/greeter-max/wip/{BEAD}", {"greet.py": "evil\n"}, date="@2000000000 +0000")
+def test_another_agent_goes_on_from_the_checkpoint_of_one_that_was_killed(served: Served, here: Session, tmp_path: Path) -> None:
+    checkout(here)
+    (here.worktree / "greet.py").write_text("half\n")
+    kept = Checkpointer(here, Git(here.worktree)).take()
+    other = session(served, tmp_path / "second", agent="greeter-max")  # nobody could tell the operator: no start commit
+    assert checkout(other).restored == kept.commit
+    assert (other.worktree / "greet.py").read_text() == "half\n"
+
+
+def test_another_agent_goes_on_from_the_branch_of_one_that_was_killed(served: Served, here: Session) -> None:
+    pushed = served.commit_on(f"refs/heads/polecat/greeter-max/{BEAD}", {"greet.py": "theirs\n"}, date=LATER)
+    assert checkout(here).commit == pushed
+
+
+def test_branches_below_a_name_like_the_beads_decide_nothing(served: Served, here: Session) -> None:
+    # The server lets any agent write these.
+    served.commit_on(f"refs/heads/polecat/greeter-max/try/{BEAD}", {"greet.py": "evil\n"}, date="@2000000000 +0000")
     assert checkout(here).commit == served.tip("refs/heads/main")
 
 

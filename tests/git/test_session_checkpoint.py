@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gastown.polecat.checkout import checkout
-from gastown.polecat.checkpoint import Checkpointer, is_checkpoint
+from gastown.polecat.checkpoint import Checkpointer, find_record
 from gastown.polecat.git import Git, GitError
 from gastown.polecat.session import Session
 from support.session_builder import (
@@ -105,8 +105,8 @@ def test_its_only_parent_is_the_head_of_then_so_unpushed_commits_are_kept_too(se
     (here.worktree / "greet.py").write_text("half\n")
     kept = checkpointer(here).take()
     assert git(served.path, "show", "--no-patch", "--format=%P", kept.commit) == git(here.worktree, "rev-parse", "HEAD")
-    assert is_checkpoint(Git(here.worktree), kept.commit)
-    assert not is_checkpoint(Git(here.worktree), git(here.worktree, "rev-parse", "HEAD"))
+    assert find_record(Git(here.worktree), kept.commit)
+    assert not find_record(Git(here.worktree), git(here.worktree, "rev-parse", "HEAD"))
 
 
 def test_a_clean_worktree_with_new_commits_is_kept_as_its_head(served: Served, here: Session) -> None:
@@ -140,7 +140,7 @@ def test_big_files_and_foreign_repositories_are_left_out_and_named(served: Serve
     assert sorted(kept.left_out) == ["core.dump", "greet.py", "vendored/"]
     assert git(served.path, "show", f"{kept.commit}:greet.py") == "GREETING = 'hello'"
     assert "core.dump" not in git(served.path, "ls-tree", "-r", "--name-only", kept.commit)
-    assert "- 'core.dump'" in git(served.path, "show", "--no-patch", "--format=%B", kept.commit)
+    assert 'Gastown-Left-Out: "core.dump"' in git(served.path, "show", "--no-patch", "--format=%B", kept.commit)
 
 
 def test_a_server_that_is_away_changes_nothing_of_the_agents(served: Served, here: Session) -> None:

@@ -19,6 +19,7 @@ from gastown.cli.hook import get_agent, get_hooked_bead
 from gastown.cli.place import Place
 from gastown.kube.rest import Client
 from gastown.polecat import session as sessions
+from gastown.polecat.checkpoint import restored_work
 from gastown.polecat.context import Circumstances
 from gastown.polecat.git import Git, GitError
 from gastown.polecat.submit import Submission
@@ -39,6 +40,7 @@ class Workplace:
 
     def circumstances(self) -> Circumstances:
         """As the context tells them."""
+        restored, notes = _restored_work(self.worktree)
         return Circumstances(
             actor=display_actor(ROLE_POLECAT, self.rig, self.agent),
             namespace=self.place.namespace,
@@ -48,7 +50,8 @@ class Workplace:
             target=self.target,
             worktree=str(self.worktree) if self.worktree.is_dir() else "",
             session=self.session,
-            restored=_setting(self.worktree, "gastown.restored"),
+            restored=restored,
+            notes=notes,
             gates=self.gates,
         )
 
@@ -94,8 +97,8 @@ def _top_folder() -> Path:
         return Path.cwd()
 
 
-def _setting(worktree: Path, name: str) -> str:
+def _restored_work(worktree: Path) -> tuple[str, list[str]]:
     try:
-        return Git(worktree).text("config", "--get", name, allow=(0, 1, 128))
+        return restored_work(Git(worktree))
     except (GitError, OSError):
-        return ""
+        return "", []

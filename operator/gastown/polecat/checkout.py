@@ -1,12 +1,14 @@
 """Init step of a session: a bare repository fetched from the repo-server, and a real worktree on the session's branch.
 
 It runs before the agent and may be killed and repeated at any point: until its last step is done it starts over, after that it does
-nothing. The work goes on where it stopped: from the commit the operator names, or from something newer that this same agent left on
-the server when its last session was killed before it could report.
+nothing. The work goes on where it stopped: from the newest of the commit the operator names and all that sessions of this bead left on
+the server, whoever ran them: one that was killed could report nothing, but its checkpoints are there. They can be believed, since the
+repo-server lets an agent write such refs only for the bead of the pod that asks (`gastown_git.server.access`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shlex
 import shutil
@@ -17,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from gastown.polecat.checkpoint import is_checkpoint
+from gastown.polecat.checkpoint import commit_time, find_record
+from gastown.polecat.checkpoint_record import BRANCH, INDEX, MERGE, STASH, TIP, Record
 from gastown.polecat.errors import Refused, Unreachable
 from gastown.polecat.git import REMOTE_SECONDS, Git, GitError
 from gastown.polecat.session import Session
@@ -34,10 +37,12 @@ class Start:
     Attributes:
         commit: What the branch points at.
         restored: The checkpoint whose content lies uncommitted in the worktree, or "".
+        checkpoint: The one the work goes on from, or "": also where it is not restored, since HEAD and branch had gone apart.
     """
 
     commit: str
     restored: str = ""
+    checkpoint: str = ""
 
 
 def checkout(session: Session, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic) -> Start:
@@ -51,8 +56,7 @@ def checkout(session: Session, *, sleep: Callable[[float], None] = time.sleep, c
     for folder in (session.workspace, session.home, session.temporary):
         folder.mkdir(parents=True, exist_ok=True)
     if marker.exists():
-        commit, _, restored = marker.read_text().partition(" ")
-        return Start(commit, restored.strip())
+        return Start(*marker.read_text().rstrip("\n").split(" "))
     shutil.rmtree(session.repository, ignore_errors=True)
     shutil.rmtree(session.worktree, ignore_errors=True)
     git = _make_repository(session)
@@ -60,7 +64,7 @@ def checkout(session: Session, *, sleep: Callable[[float], None] = time.sleep, c
     start = _choose_start(git, session)
     _add_worktree(git, session, start)
     temporary = marker.with_suffix(".new")
-    temporary.write_text(f"{start.commit} {start.restored}\n")
+    temporary.write_text(f"{start.commit} {start.restored} {start.checkpoint}\n")
     temporary.replace(marker)
     return start
 
@@ -131,19 +135,36 @@ def _fetch_until(git: Git, session: Session, deadline: float, sleep: Callable[[f
 
 def _choose_start(git: Git, session: Session) -> Start:
     target = git.find_commit(f"refs/remotes/origin/{session.target_branch}")
-    candidates: list[str] = []
-    if session.start_commit:
-        candidates.append(_fetched(git, session))
-    # Only this agent's own refs: another agent could write its refs to lead this one's work astray.
-    candidates += [git.find_commit(f"refs/remotes/origin/{session.branch}"), git.find_commit(session.checkpoint_ref)]
-    ahead = [commit for commit in candidates if commit and not git.is_ancestor(commit, target)]
-    if not ahead:
+    bead = session.bead
+    patterns = (f"refs/remotes/origin/polecat/*/{bead}", f"refs/agents/*/wip/{bead}")
+    candidates = [_fetched(git, session)] if session.start_commit else []
+    candidates += git.text("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", *patterns).split()
+    newest = _newest(git, [commit for commit in candidates if git.find_commit(commit)])
+    # Judged last: what was thrown away before a head landed must not come back because that head is no start any more.
+    if not newest or git.is_ancestor(newest, target):
         return Start(target)
-    # max() keeps the first of equals: the operator's choice wins a tie.
-    newest = max(ahead, key=lambda commit: int(git.text("show", "--no-patch", "--format=%ct", commit)))
-    if is_checkpoint(git, newest):
-        return Start(git.text("rev-parse", f"{newest}^"), restored=newest)
-    return Start(newest)
+    record = find_record(git, newest)
+    if record is None:
+        return Start(newest)
+    base = git.text("rev-parse", f"{newest}^")
+    if tip := record.find(TIP):
+        return Start(tip, checkpoint=newest)
+    if not record.kept and git.succeeds("diff-tree", "--quiet", base, newest):
+        return Start(target if git.is_ancestor(base, target) else base, checkpoint=newest)
+    return Start(base, restored=newest, checkpoint=newest)
+
+
+def _newest(git: Git, commits: list[str]) -> str:
+    """The last made; of two of the same second the one that contains the other, else the first, which is the operator's choice."""
+    newest = ""
+    for commit in commits:
+        if not newest:
+            newest = commit
+            continue
+        ahead = commit_time(git, commit) - commit_time(git, newest)
+        if ahead > 0 or (ahead == 0 and commit != newest and git.is_ancestor(newest, commit)):
+            newest = commit
+    return newest
 
 
 def _fetched(git: Git, session: Session) -> str:
@@ -165,11 +186,11 @@ def _fetched(git: Git, session: Session) -> str:
 def _add_worktree(git: Git, session: Session, start: Start) -> None:
     git.run("worktree", "add", "--quiet", "--force", "-B", session.branch, str(session.worktree), start.commit)
     worktree = Git(session.worktree)
-    if start.restored:
-        worktree.run("read-tree", "-u", "--reset", start.restored)
-        worktree.run("read-tree", start.commit)
-        # read-tree leaves an index without file states: the agent's first `git status` would read every file.
-        worktree.run("update-index", "-q", "--refresh", allow=(0, 1))
+    record = find_record(git, start.checkpoint) if start.checkpoint else None
+    if record is not None:
+        if start.restored:
+            _restore(worktree, session, start, record)
+        _bring_back_beside(worktree, record)
     for name, value in (
         ("gastown.namespace", session.namespace),
         ("gastown.rig", session.rig),
@@ -179,8 +200,40 @@ def _add_worktree(git: Git, session: Session, start: Start) -> None:
         ("gastown.target", session.target_branch),
         ("gastown.start", start.commit),
         ("gastown.restored", start.restored),
+        ("gastown.checkpoint", start.checkpoint),
     ):
         worktree.run("config", "--worktree", name, value)
+
+
+def _restore(worktree: Git, session: Session, start: Start, record: Record) -> None:
+    """Lay a checkpoint's content into the worktree; the index becomes what it was: staged, or in the middle of a merge, or untouched."""
+    merging = [kept.commit for kept in record.kept if kept.kind == MERGE]
+    if len(merging) == 1:
+        # Begun anew, for its MERGE_HEAD and the conflicts in the index; what it writes into files is overwritten below.
+        with contextlib.suppress(GitError):
+            worktree.run("merge", "--no-commit", "--no-ff", "--quiet", merging[0], allow=(0, 1))
+    copy = session.temporary / "restoring-index"
+    shutil.copyfile(worktree.text("rev-parse", "--path-format=absolute", "--git-path", "index"), copy)
+    if merging:
+        # The copy must hold all that lies there, or read-tree would leave behind what the checkpoint does not have.
+        worktree.run("add", "--all", "--force", index=copy)
+    worktree.run("read-tree", "-u", "--reset", start.restored, index=copy)
+    copy.unlink()
+    if staged := record.find(INDEX):
+        worktree.run("read-tree", staged)
+    # Without the states of files the agent's first `git status` would read every one.
+    worktree.run("update-index", "-q", "--refresh", allow=(0, 1))
+
+
+def _bring_back_beside(worktree: Git, record: Record) -> None:
+    """Branches and stashes of the session before; what can not be brought back is still a parent of the checkpoint."""
+    for kept in record.kept:
+        with contextlib.suppress(GitError):
+            if kept.kind == BRANCH:
+                worktree.run("update-ref", f"refs/heads/{kept.name}", kept.commit, "0" * 40)
+    for kept in reversed([kept for kept in record.kept if kept.kind == STASH]):
+        with contextlib.suppress(GitError):
+            worktree.run("stash", "store", "-m", kept.name, kept.commit)
 
 
 def describe(session: Session, start: Start) -> str:

@@ -24,6 +24,7 @@ class Circumstances:
         actor: As people read this agent.
         worktree: Absolute path, or "" if unknown.
         restored: Checkpoint whose work lies uncommitted in the worktree, or "".
+        notes: What the agent must know about the checkpoint it goes on from.
     """
 
     actor: str
@@ -35,6 +36,7 @@ class Circumstances:
     worktree: str = ""
     session: int = 0
     restored: str = ""
+    notes: Sequence[str] = ()
     gates: Sequence[Gate] = ()
 
 
@@ -109,6 +111,7 @@ def _rules(around: Circumstances) -> str:
     ]
     if around.restored:
         rules.append("Uncommitted work of an earlier session lies in your worktree: look at it with `git status` before you begin.")
+    rules += [plain(note) for note in around.notes]
     return "## Rules\n\n" + "".join(f"- {rule}\n" for rule in rules)
 
 

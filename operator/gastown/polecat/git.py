@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,11 +47,13 @@ class Git:
         folder: A worktree or a bare repository.
         variables: Added to the environment of every command.
         is_interrupted: Ends a running command when it becomes true.
+        ends: On the monotonic clock; no command of a longer piece of work may run on after it.
     """
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     is_interrupted: Callable[[], bool] | None = None
+    ends: float = math.inf
 
     def run(
         self,
@@ -73,7 +77,8 @@ class Git:
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
         # Hooks are scripts of the agent or of whoever made the repository: none of our commands may depend on them.
-        command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]
+        command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *arguments]
+        deadline_seconds = max(0.0, min(deadline_seconds, self.ends - time.monotonic()))
         try:
             done = child.run(
                 command,

@@ -17,7 +17,7 @@ from gastown.polecat import session as sessions
 from gastown.polecat.adapters.base import Adapter, AgentRun
 from gastown.polecat.adapters.registry import get_adapter
 from gastown.polecat.agent_process import AgentProcess
-from gastown.polecat.checkpoint import Checkpointer
+from gastown.polecat.checkpoint import Checkpointer, restored_work
 from gastown.polecat.context import Circumstances, render
 from gastown.polecat.environment import agent_environment, write_files
 from gastown.polecat.errors import Interrupted, Refused, SessionError, Unreachable
@@ -110,7 +110,7 @@ def result_of(error: Exception) -> Result:
 
 def circumstances(session: Session) -> Circumstances:
     """The session as its context tells it."""
-    restored = Git(session.worktree).text("config", "--worktree", "--get", "gastown.restored", allow=(0, 1, 128))
+    restored, notes = restored_work(Git(session.worktree))
     return Circumstances(
         actor=session.actor,
         namespace=session.namespace,
@@ -121,6 +121,7 @@ def circumstances(session: Session) -> Circumstances:
         worktree=str(session.worktree),
         session=session.number,
         restored=restored,
+        notes=notes,
         gates=session.gates,
     )
 
@@ -209,9 +210,10 @@ def _start_agent(life: Life, context: str, session_id: str, nudge: str) -> Agent
     invocation = life.adapter.invocation(run)
     say(f"session {session.number} of {session.actor} on {session.bead}: {life.adapter.name}: {invocation.arguments[0]}")
     environment = agent_environment(session, life.bead, life.environment)
-    parser, exited = life.adapter.parser(), lambda: life.stop.events.put(Wake.EXITED)
     try:
-        return AgentProcess(invocation, parser, session.worktree, environment, life.vitals.printed, exited)
+        return AgentProcess(
+            invocation, life.adapter.parser(), session.worktree, environment, life.vitals.printed, lambda: life.stop.events.put(Wake.EXITED)
+        )
     except OSError as error:
         raise Refused(
             "the agent's profile",
@@ -270,8 +272,11 @@ def _end_agent(life: Life, agent: AgentProcess, wake: Wake) -> Result | None:
 
 def _kept(life: Life, result: Result) -> Result:
     """The result with a last checkpoint; one that can not be made is told, and changes no outcome."""
-    # A Git of its own: this one must not be ended by the stop that it is made for.
-    last = Checkpointer(life.session, Git(life.session.worktree), push_seconds=LAST_CHECKPOINT_SECONDS)
+    # A Git of its own: this one must not be ended by the stop that it is made for. All else goes on from the periodic one, so that what
+    # is kept already is not pushed again.
+    last = replace(
+        life.checkpointer, git=Git(life.session.worktree), push_seconds=LAST_CHECKPOINT_SECONDS, local_seconds=LAST_CHECKPOINT_SECONDS
+    )
     try:
         kept = last.take()
     except (GitError, OSError) as error:

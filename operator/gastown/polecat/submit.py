@@ -19,11 +19,12 @@ from gastown.api.codec import from_dict
 from gastown.api.kinds import BEAD, MERGE_REQUEST
 from gastown.api.merge_request import OVER_WITHOUT_LANDING, MergeRequest, MergeRequestSpec
 from gastown.api.meta import ObjectMeta
-from gastown.api.names import merge_request_name
+from gastown.api.names import checkpoint_ref, merge_request_name
 from gastown.api.rig import Gate
 from gastown.api.text import plain
 from gastown.kube.errors import AlreadyExists, NotFound
 from gastown.polecat import result as results
+from gastown.polecat.checkpoint import closing_commit
 from gastown.polecat.errors import Refused
 from gastown.polecat.gates import run_gates
 from gastown.polecat.git import REMOTE_SECONDS, Git, GitError, last_words
@@ -135,7 +136,12 @@ def _no_change(git: Git, work: Submission, head: str) -> Result | None:
 
 def _push(git: Git, work: Submission, head: str, around: Surroundings) -> None:
     # Forced, since rework may rebase; the server keeps the tip that goes.
-    arguments = ("push", "--porcelain", "--no-verify", "origin", f"+{head}:refs/heads/{work.branch}")
+    refs = [f"+{head}:refs/heads/{work.branch}"]
+    own_checkpoint = checkpoint_ref(work.agent, work.bead)
+    closing = closing_commit(git, work.agent, work.bead, head)
+    if closing:
+        refs.append(f"+{closing}:{own_checkpoint}")
+    arguments = ("push", "--porcelain", "--no-verify", "origin", *refs)
 
     def push() -> None:
         done = git.run(*arguments, deadline_seconds=REMOTE_SECONDS, allow=(0, 1, 128))
@@ -148,6 +154,8 @@ def _push(git: Git, work: Submission, head: str, around: Surroundings) -> None:
     around.report(f"push: {head[:12]} to {work.branch}")
     patiently(f"branch {work.branch}", push, around)
     git.run("update-ref", f"refs/remotes/origin/{work.branch}", head)
+    if closing:
+        git.run("update-ref", own_checkpoint, closing)
 
 
 def _request_merge(work: Submission, bead: Bead, name: str, head: str, claims: list[str], around: Surroundings) -> Result:
