@@ -27,6 +27,9 @@ POD_SECONDS = 10.0
 LOG_TAIL_LIMIT = 4096
 # Reasons of a terminated container that say that Kubernetes, not the program, ended it or could not start it.
 _NOT_ITS_OWN = frozenset({"OOMKilled", "StartError", "ContainerCannotRun", "ContainerStatusUnknown", "DeadlineExceeded", "Evicted"})
+# A shell's exit code for SIGKILL and SIGTERM. Programs hardly send them to themselves; the kernel does when memory is short (which a
+# kubelet tells as OOMKilled, but not always), and a node that shuts down. To call that red would blame a change for a laptop's lid.
+_KILLED_FROM_OUTSIDE = {128 + 9: "Killed", 128 + 15: "Terminated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ def _of_program(gate: Gate, job_name: str, pod: Pod, ended: ContainerStateTermin
         verdict, reason = gate_run.VERDICT_PASSED, ""
     elif ended.reason in _NOT_ITS_OWN or pod.status.reason or pod.metadata.deletionTimestamp:
         verdict, reason = gate_run.VERDICT_ERROR, ended.reason if ended.reason in _NOT_ITS_OWN else pod.status.reason or "Disrupted"
+    elif ended.exitCode in _KILLED_FROM_OUTSIDE:
+        verdict, reason = gate_run.VERDICT_ERROR, _KILLED_FROM_OUTSIDE[ended.exitCode]
     else:
         verdict, reason = gate_run.VERDICT_FAILED, ""
     return GateRunResult(

@@ -81,7 +81,9 @@ def test_a_short_run_is_told_once_with_its_verdict() -> None:
     [
         pytest.param(build.gate_pod(RUN, exit_code=0), "Passed", "", id="exit code 0"),
         pytest.param(build.gate_pod(RUN, exit_code=1), "Failed", "", id="exit code 1"),
-        pytest.param(build.gate_pod(RUN, exit_code=143), "Failed", "", id="the program ended itself by a signal"),
+        pytest.param(build.gate_pod(RUN, exit_code=134), "Failed", "", id="the program aborted"),
+        pytest.param(build.gate_pod(RUN, exit_code=137), "Error", "Killed", id="killed from outside"),
+        pytest.param(build.gate_pod(RUN, exit_code=143), "Error", "Terminated", id="told to end from outside"),
         pytest.param(build.gate_pod(RUN, exit_code=137, reason="OOMKilled"), "Error", "OOMKilled", id="out of memory"),
         pytest.param(build.gate_pod(RUN, exit_code=128, reason="StartError"), "Error", "StartError", id="program not found"),
         pytest.param(build.gate_pod(RUN, exit_code=137, pod_reason="Evicted"), "Error", "Evicted", id="evicted"),
