@@ -22,7 +22,7 @@ KEEPER = "keeper"
 _LOOK_SECONDS = 1.0
 # After the first restart, which is at once; doubled for each further one. What can not run (its port is taken, the disk is full) must
 # not burn the laptop's CPU.
-_FIRST_WAIT_SECONDS = 2.0
+_FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
 # A process that ran this long was healthy: its next end begins a new series.
 _HEALTHY_SECONDS = 60.0

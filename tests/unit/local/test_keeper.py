@@ -103,7 +103,7 @@ def test_what_dies_again_and_again_is_started_ever_more_rarely(kept: Kept) -> No
         kept.clock.now += 1
     gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert gaps == sorted(gaps)
-    assert (gaps[0], gaps[-1]) == (2, 60)
+    assert (gaps[0], gaps[-1]) == (1, 60)
 
 
 def test_a_death_after_a_healthy_time_is_mended_at_once(kept: Kept) -> None:
@@ -126,7 +126,7 @@ def test_one_that_can_not_run_is_told_and_does_not_keep_the_others_waiting(kept:
     kept.keeper.look()
     assert kept.runs("b-sleeper")
     assert kept.told[0].startswith(f"a-broken had ended and could not be started again: a-broken: can not run {program}")
-    assert kept.told[0].endswith("next try in 2 s")
+    assert kept.told[0].endswith("next try in 1 s")
 
 
 def test_nothing_is_started_while_somebody_brings_the_town_up_or_down(kept: Kept) -> None:
