@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -127,3 +128,36 @@ def fingerprint(worktree: Path) -> dict[str, str]:
         files[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
     files["branch"] = git(worktree, "rev-parse", "HEAD")
     return files
+
+
+def everything_of_the_agents(here: Session) -> dict[str, tuple[int, str]]:
+    """Mode and content of every file that lies in the worktree or in the repository, by path, but git objects and checkpoint refs.
+
+    Objects are content by name, so new ones change nothing; the refs are the harness's own.
+    """
+    return {**_files_below(here.worktree), **_files_below(here.repository, without=("objects", "refs/agents"))}
+
+
+def _files_below(top: Path, without: tuple[str, ...] = ()) -> dict[str, tuple[int, str]]:
+    found: dict[str, tuple[int, str]] = {}
+    excluded = {top / name for name in without}
+    for folder, folders, files in os.walk(top):
+        here = Path(folder)
+        folders[:] = [name for name in folders if here / name not in excluded]
+        for path in (here / name for name in [*folders, *files]):
+            state = path.lstat()
+            content = ""
+            if stat.S_ISLNK(state.st_mode):
+                content = str(path.readlink())
+            elif stat.S_ISREG(state.st_mode):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[str(path)] = (state.st_mode, content)
+    return found
+
+
+def tree_of_worktree(here: Session) -> str:
+    """What a checkpoint's tree should be, found another way: all that is not ignored, added to an index of our own."""
+    index = here.workspace / "expected-index"
+    index.unlink(missing_ok=True)
+    git(here.worktree, "add", "--all", GIT_INDEX_FILE=str(index))
+    return git(here.worktree, "write-tree", GIT_INDEX_FILE=str(index))
