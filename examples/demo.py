@@ -6,18 +6,23 @@ It only starts the local town, makes the example's repository, applies manifests
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gastown.local import town
+from gastown.kube.errors import ApiError
+from gastown.local.errors import LocalTownError
 
 EXAMPLE = Path(__file__).parent / "01-first-convoy"
 BUILD = Path(__file__).parent.parent / "build" / "demo"
@@ -28,12 +33,14 @@ COMMIT_TIME = "2026-01-01T09:00:00+00:00"
 
 def main() -> None:
     """Run the demo; exit code 0 only when the convoy landed."""
+    from gastown.local import town  # here, so that Ctrl-C is heard by `run_to_the_end` during this half second too
+
     started = time.monotonic()
-    say("Gas Town demo: a rig, a convoy of four beads, two polecats, one merge queue.")
+    say("Gas Town demo: a rig, a convoy of six beads, three polecats, one merge queue. Two beads come back and land at the second attempt.")
     show("gt up")
     up = town.up(report=say)
     os.environ.update(up.environment())
-    suffix = free_suffix()
+    suffix = claim_suffix(town.upstreams_directory())
     rig, convoy = f"greeter{suffix}", f"first-convoy{suffix}"
     make_upstream(EXAMPLE / "greeter", town.upstreams_directory() / f"{rig}.git")
     for name in ("rig.yaml", "convoy.yaml"):
@@ -42,6 +49,7 @@ def main() -> None:
     say("")
     say(f"main of {rig}, first parents only: each is a tree that passed its gates")
     run("git", "-C", str(town.upstreams_directory() / f"{rig}.git"), "log", "--first-parent", "--oneline", "main")
+    tell_reworks(convoy)
     if not landed:
         sys.exit(f"convoy {convoy} did not land; look at: gt convoy status {convoy}, kubectl get beads,agents,mr, and {up.logs}")
     say("")
@@ -51,14 +59,17 @@ def main() -> None:
     say("  .venv/bin/gt down   stops the town and keeps its data")
 
 
-def free_suffix() -> str:
-    """ "" for the first demo in this town, then -2, -3, ..."""
+def claim_suffix(upstreams: Path) -> str:
+    """ "" for the first demo in this town, then -2, -3, ...; two demos at once never get the same."""
     listed = subprocess.run(["kubectl", "get", "rigs", "-o", "json"], check=True, capture_output=True, timeout=60)
     taken = {item["metadata"]["name"] for item in json.loads(listed.stdout)["items"]}
-    number = 1
-    while f"greeter{suffix_of(number)}" in taken:
-        number += 1
-    return suffix_of(number)
+    for number in itertools.count(1):
+        rig = f"greeter{suffix_of(number)}"
+        with contextlib.suppress(FileExistsError):
+            if rig not in taken:
+                (upstreams / f"{rig}.git").mkdir(parents=True)
+                return suffix_of(number)
+    raise AssertionError("there is always a next number")
 
 
 def suffix_of(number: int) -> str:
@@ -72,7 +83,7 @@ def manifest(name: str, suffix: str) -> Path:
         return EXAMPLE / name
     documents = [renamed(document, suffix) for document in yaml.safe_load_all((EXAMPLE / name).read_text())]
     BUILD.mkdir(parents=True, exist_ok=True)
-    path = BUILD / name
+    path = BUILD / f"{Path(name).stem}{suffix}.yaml"
     path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
     return path
 
@@ -102,11 +113,16 @@ def letters(number: int) -> str:
 
 def make_upstream(project: Path, bare: Path) -> None:
     """Make a bare repository with two commits of history from the example project."""
-    if bare.exists():
-        shutil.rmtree(bare)
-    work = BUILD / "checkout"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="gastown-demo-") as folder:
+        make_history(project, Path(folder))
+        if bare.exists() and any(bare.iterdir()):
+            shutil.rmtree(bare)
+        bare.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["git", "clone", "--quiet", "--bare", folder, str(bare)], check=True, timeout=60)
+
+
+def make_history(project: Path, work: Path) -> None:
+    """Make a repository with two commits from the example project, in an empty folder."""
     identity = {
         "GIT_AUTHOR_DATE": COMMIT_TIME,
         "GIT_COMMITTER_DATE": COMMIT_TIME,
@@ -127,18 +143,31 @@ def make_upstream(project: Path, bare: Path) -> None:
     shutil.copytree(project, work, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     git("add", "--all")
     git("commit", "--quiet", "-m", "Greet plainly")
-    bare.parent.mkdir(parents=True, exist_ok=True)
-    git("clone", "--quiet", "--bare", ".", str(bare))
 
 
 def follow(convoy: str) -> bool:
     """Show the convoy until it is over; whether it landed."""
+    from gastown.local.node.system_calls import die_with_parent
+
     command = ["gt", "convoy", "status", convoy, "--watch"]
     show(*command)
     try:
-        return subprocess.run(command, timeout=LAND_SECONDS).returncode == 0
+        # It must not go on watching when this process is killed.
+        return subprocess.run(command, timeout=LAND_SECONDS, preexec_fn=die_with_parent).returncode == 0
     except subprocess.TimeoutExpired:
         return False
+
+
+def tell_reworks(convoy: str) -> None:
+    """One line per bead that came back from the merge queue: which, how often and why the last time."""
+    command = ["kubectl", "get", "beads", "-l", f"gastown.dev/convoy={convoy}", "-o", "json"]
+    listed = subprocess.run(command, check=True, capture_output=True, timeout=60)
+    say("\nbeads that came back, and why (all of it: bd show ID)")
+    for bead in json.loads(listed.stdout)["items"]:
+        rework = bead.get("status", {}).get("lastRework")
+        if rework:
+            name = bead["metadata"].get("annotations", {}).get("gastown.dev/local-name", "")
+            say(f"{bead['metadata']['name']} {name}: {rework['reason']}: {rework.get('message', '').partition(';')[0]}")
 
 
 def run(*command: str) -> None:
@@ -158,5 +187,29 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def run_to_the_end() -> int:
+    """Run the demo, and end with a sentence whatever stops it; the exit code."""
+    # A closed terminal and `kill` are told like Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return end(130, "stopped. What runs of the town goes on in the background: make demo goes on with it, make down ends it")
+    except subprocess.SubprocessError as error:
+        return end(1, f"error: {error}; see what it said above, then try again. gt status tells what runs of the town")
+    except (LocalTownError, ApiError) as error:
+        return end(1, f"error: {error}")
+    return 0
+
+
+def end(code: int, sentence: str) -> int:
+    """Say why it ends before its end."""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"\n{sentence}", file=sys.stderr, flush=True)
+    return code
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(run_to_the_end())

@@ -16,13 +16,12 @@ from gastown.local import town
 from gastown.local.control_plane_commands import Options
 from support.cluster import ROOT, town_in
 from support.eventually import eventually
-from support.example_convoy import ExampleTown, documents
+from support.example_convoy import DIAMOND, ExampleTown, documents
 
 NAMES = ("demo_seconds", "writes_per_bead")
 DEMO_RUNS = 3
 DEMO_GOAL_SECONDS = 60
 WRITES_GOAL = 20
-BEADS = 4
 WRITE_VERBS = frozenset({"create", "update", "patch", "delete"})
 # Not writes of objects, or not counted by the goal: heartbeats, reviews, tokens, Events; roll-ups are dropped below.
 NOT_COUNTED = frozenset({"leases", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews", "events"})
@@ -37,8 +36,8 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="gastown-bench-") as folder:
         ups, demos = zip(*(_demo_run(Path(folder) / f"demo-{number}") for number in range(DEMO_RUNS)), strict=True)
         ours, kubernetes = _writes(Path(folder) / "writes")
-    per_bead = sum(ours.values()) / BEADS
-    reference = sum(kubernetes.values()) / BEADS
+    per_bead = sum(ours.values()) / len(DIAMOND)
+    reference = sum(kubernetes.values()) / len(DIAMOND)
     return [
         Row(
             name="demo_seconds",
@@ -58,8 +57,8 @@ def run() -> list[Row]:
             ok=per_bead <= WRITES_GOAL,
             reference=f"Kubernetes' own controllers and node {reference:.1f}",
             ratio=per_bead / reference,
-            how=f"audit log of the example convoy of {BEADS} beads from Ready on, by user; aside: Leases, Events, reviews, roll-ups, "
-            "and what is made once per polecat or convoy",
+            how=f"audit log of the {len(DIAMOND)} beads of the example convoy that are not reworked, from Ready on, by user; "
+            "aside: Leases, Events, reviews, roll-ups, and what is made once per polecat or convoy",
             details={"by user, verb and kind, per convoy": {" ".join(key): count for key, count in sorted(ours.items())}},
         ),
     ]
@@ -81,11 +80,14 @@ def _timed(state: Path, command: list[str]) -> float:
 
 
 def _writes(root: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
-    """Land the example convoy under audit; returns our writes and Kubernetes' own, by user, verb and kind."""
+    """Land the diamond of the example convoy under audit; returns our writes and Kubernetes' own, by user, verb and kind.
+
+    Without the two beads that come back: what rework costs is a session and a gate run more, and nothing of the ordinary way.
+    """
     with town_in(root, options=Options(durable=False, audit=True)) as cluster:
         example = ExampleTown(cluster)
         example.make_upstream("counted")
-        example.apply(documents("counted", "ct", "counted"))
+        example.apply(documents("counted", "ct", "counted", only=DIAMOND))
         example.wait_landed("convoy/counted")
         eventually(lambda: all(item["status"]["phase"] == "Idle" for item in example.items("agents")), 60, "agents are idle")
         ready = {bead["metadata"]["name"]: bead["status"]["times"]["readyTime"] for bead in example.items("beads")}

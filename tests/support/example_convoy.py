@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,10 @@ from support.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "01-first-convoy"
-LAND_SECONDS = 120
+LAND_SECONDS = 180
+# What is expected of its beads, by local name.
+DIAMOND = ("moods", "shout", "whisper", "choir")
+REWORKED = {"strangers": "Conflicted", "good-day": "Rejected"}
 
 
 def demo() -> ModuleType:
@@ -29,12 +32,21 @@ def demo() -> ModuleType:
     return module
 
 
-def documents(rig: str, prefix: str, convoy: str, *, rename: Callable[[str], str] = str, reverse: bool = False) -> list[dict[str, Any]]:
+def documents(
+    rig: str,
+    prefix: str,
+    convoy: str,
+    *,
+    rename: Callable[[str], str] = str,
+    reverse: bool = False,
+    only: Container[str] = (*DIAMOND, *REWORKED),
+) -> list[dict[str, Any]]:
     """Rig, profile and convoy of the example.
 
     Args:
         rename: Local bead name -> another one.
         reverse: List the beads from last to first.
+        only: Local names of the beads to keep, as the example has them.
     """
     found = [document for name in ("rig.yaml", "convoy.yaml") for document in yaml.safe_load_all((EXAMPLE / name).read_text())]
     for document in found:
@@ -44,6 +56,7 @@ def documents(rig: str, prefix: str, convoy: str, *, rename: Callable[[str], str
             spec["git"]["upstream"] = f"file:///srv/upstreams/{rig}.git"
         if document["kind"] == "Convoy":
             document["metadata"]["name"], spec["defaults"]["rigName"] = convoy, rig
+            spec["templates"] = [template for template in spec["templates"] if template["name"] in only]
             for template in spec["templates"]:
                 template["name"] = rename(template["name"])
                 template["dependsOn"] = [rename(name) for name in template.get("dependsOn", [])]
@@ -81,8 +94,24 @@ class ExampleTown:
 
     def main_log(self, rig: str) -> list[str]:
         """Subjects of the upstream's main, first parents only, newest first."""
-        command = ["git", "-C", str(self.upstream(rig)), "log", "--first-parent", "--format=%s", "main"]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
+        return self._git(rig, "log", "--first-parent", "--format=%s", "main").splitlines()
+
+    def main_trees(self, rig: str) -> list[str]:
+        """Trees of the upstream's main, first parents only, newest first."""
+        return self._git(rig, "log", "--first-parent", "--format=%T", "main").splitlines()
+
+    def is_ancestor(self, rig: str, commit: str, of: str) -> bool:
+        """Whether the upstream's `of` contains a commit."""
+        return commit in self._git(rig, "rev-list", of).splitlines()
+
+    def by_local_name(self, convoy: str) -> dict[str, dict[str, Any]]:
+        """The beads that a convoy made, by the names it gives them."""
+        beads = self.items("beads", f"gastown.dev/convoy={convoy}")
+        return {bead["metadata"]["annotations"]["gastown.dev/local-name"]: bead for bead in beads}
+
+    def _git(self, rig: str, *arguments: str) -> str:
+        command = ["git", "-C", str(self.upstream(rig)), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
     def wait_landed(self, target: str, timeout_seconds: int = LAND_SECONDS) -> None:
         """kubectl wait, as a user would.

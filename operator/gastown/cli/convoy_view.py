@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gastown.api import labels
-from gastown.api.bead import BLOCKING_TYPES, PHASE_BLOCKED, PHASE_READY, PHASE_SUBMITTED, Bead
+from gastown.api.bead import BLOCKING_TYPES, PHASE_BLOCKED, PHASE_LANDED, PHASE_READY, PHASE_SUBMITTED, Bead
 from gastown.api.conditions import PROGRESSING, READY, find_condition
-from gastown.api.convoy import PHASE_LANDED, Convoy
+from gastown.api.convoy import Convoy
 from gastown.api.merge_request import MergeRequest
 from gastown.api.text import plain
 from gastown.cli.beads import why
@@ -94,6 +94,16 @@ def _row(seen: Seen, name: str, wave: int) -> tuple[str, ...]:
 
 
 def _why(seen: Seen, bead: Bead) -> str:
+    status = bead.status
+    told = [_stage(seen, bead)]
+    if status.reworks and status.phase == PHASE_LANDED:
+        told.append(f"after {status.reworks} rework{'s' if status.reworks > 1 else ''}")
+    elif status.reworks and status.lastRework is not None:
+        told.insert(0, f"rework {status.reworks}: {status.lastRework.reason}")
+    return ", ".join(part for part in told if part)
+
+
+def _stage(seen: Seen, bead: Bead) -> str:
     phase = bead.status.phase
     if phase in (PHASE_BLOCKED, PHASE_READY):
         return why(bead)
@@ -101,7 +111,7 @@ def _why(seen: Seen, bead: Bead) -> str:
     if phase == PHASE_SUBMITTED and request is not None:
         position = f" {request.status.position}" if request.status.position else ""
         return f"merge request {request.status.phase or 'Pending'}{position}"
-    if bead.status.landedCommits and phase == "Landed":
+    if bead.status.landedCommits and phase == PHASE_LANDED:
         return f"as {bead.status.landedCommits[-1][:12]}"
     return bead.spec.closeReason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gastown.api import labels
-from gastown.api.bead import Bead, BeadSpec, BeadStatus, Dependency
+from gastown.api.bead import Bead, BeadSpec, BeadStatus, Dependency, Rework
 from gastown.api.convoy import Convoy, ConvoySpec, ConvoyStatus
 from gastown.api.merge_request import MergeRequest, MergeRequestStatus
 from gastown.api.meta import Condition, ObjectMeta
@@ -45,6 +45,26 @@ def test_members_stand_wave_by_wave_with_agent_and_reason() -> None:
         "2     gp-c   right   Working    greeter-furiosa  -                       Do right\n"
         "3     gp-d   bottom  Blocked    -                Blocked(gp-b,gp-c)      Do bottom\n"
     )
+
+
+def test_work_that_came_back_says_so_with_its_number_and_reason_until_it_is_done() -> None:
+    request = MergeRequest(metadata=ObjectMeta(name="gp-c-2"), status=MergeRequestStatus(phase="Queued", position=2))
+    back: dict[str, Any] = {"lastRework": Rework(reason="Conflicted", mergeRequestName="gp-c-1")}
+    seen = diamond(
+        member("gp-a", "a", "Ready", reworks=1, **back),
+        member("gp-b", "b", "Working", assignee="greeter-max", reworks=2, **back),
+        member("gp-c", "c", "Submitted", reworks=1, mergeRequestName="gp-c-2", **back),
+        member("gp-d", "d", "Landed", reworks=1, landedCommits=["0123456789abcdef"], **back),
+        member("gp-e", "e", "Working", **back),
+        requests={"gp-c-2": request},
+    )
+    assert [row[5] for row in rows(seen)] == [
+        "rework 1: Conflicted",
+        "rework 2: Conflicted",
+        "rework 1: Conflicted, merge request Queued 2",
+        "as 0123456789ab, after 1 rework",
+        "-",
+    ]
 
 
 def test_a_ring_of_dependencies_stands_last_and_in_no_wave() -> None:

@@ -1,6 +1,8 @@
 """Greets people."""
 
+from greeter.words import HELLO
+
 
 def greet(name: str) -> str:
     """A plain greeting."""
-    return f"Hello, {name}."
+    return f"{HELLO}, {name}."

@@ -1,0 +1,3 @@
+"""Words the greetings are made of."""
+
+HELLO = "Hello"
