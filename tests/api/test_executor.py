@@ -12,13 +12,13 @@ import pytest
 from gastown.actions import NORMAL, Apply, Bind, Create, Delete, Emit, PatchSpec, SetStatus, Together, Wake
 from gastown.api.bead import Bead
 from gastown.api.conditions import find_condition
-from gastown.api.kinds import BEAD, EVENT, LEASE
+from gastown.api.kinds import BEAD, EVENT, LEASE, Kind
 from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration
 from gastown.kube.errors import Unavailable
 from gastown.runtime.executor import ASSUME_SECONDS, ROLL_UP_SECONDS, Outcome
 from support.cluster import Cluster
-from support.executor_builder import Bench, bench, with_bench
+from support.executor_builder import Bench, bench, until, with_bench
 from support.proxy import Proxy, proxy_to
 
 pytestmark = pytest.mark.cluster
@@ -231,6 +231,39 @@ def test_a_roll_up_is_written_every_five_seconds_but_a_phase_at_once(server: Con
         assert await roll_up(attempts=3) == (1, [])
 
     with_bench(server, act)
+
+
+class HeldClient(Client):
+    """Lets patches through when it is opened, and remembers their order."""
+
+    open: asyncio.Event
+    order: list[str]
+
+    async def merge_patch(self, kind: Kind, namespace: str, name: str, *arguments: Any, **options: Any) -> Any:
+        self.order.append(name)
+        await self.open.wait()
+        return await super().merge_patch(kind, namespace, name, *arguments, **options)
+
+
+def test_where_writes_queue_a_roll_up_lets_a_new_phase_pass(server: Configuration, namespace: str) -> None:
+    async def act() -> list[str]:
+        async with bench(server, client_type=HeldClient) as made:
+            client = made.client
+            assert isinstance(client, HeldClient)
+            client.open, client.order = asyncio.Event(), []
+            seen = [await made.make(namespace, f"gp-{number}") for number in range(6)]
+            async with asyncio.TaskGroup() as group:
+                for bead in seen[:4]:  # as many as may be in flight
+                    group.create_task(made.do(SetStatus(bead, {"phase": "Blocked"})))
+                await until(lambda: len(client.order) == 4)
+                group.create_task(made.do(SetStatus(seen[4], {"attempts": 1}, roll_up=True)))
+                await until(lambda: made.waiting() == 1)
+                group.create_task(made.do(SetStatus(seen[5], {"phase": "Ready", "attempts": 1}, roll_up=True)))
+                await until(lambda: made.waiting() == 2)
+                client.open.set()
+            return client.order[4:]
+
+    assert asyncio.run(act()) == ["gp-5", "gp-4"]
 
 
 def test_an_event_is_posted_only_with_the_change_it_tells_of(server: Configuration, namespace: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ class Bench:
         """All of a namespace, as the server has them."""
         return (await self.client.list_all(BEAD, namespace)).items
 
+    def waiting(self) -> int:
+        """Writes that wait for a slot."""
+        found = re.search(r"writes_waiting (\d+)", self.metrics.text())
+        assert found is not None
+        return int(found.group(1))
+
     def sent(self) -> int:
         """Requests of any kind so far."""
         return sum(self.client.requests.values())
@@ -93,3 +100,10 @@ def with_bench(configuration: Configuration, act: Callable[[Bench], Awaitable[T]
             return await act(made)
 
     return asyncio.run(inside())
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Let other tasks run until the check holds."""
+    async with asyncio.timeout(30):
+        while not check():  # noqa: ASYNC110 - what is waited for is a count, which tells nobody
+            await asyncio.sleep(0.001)

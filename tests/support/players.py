@@ -48,12 +48,14 @@ class Players:
 
     Attributes:
         landed: Names of beads in the order in which they landed.
+        may_land: Whether the refinery lands a MergeRequest whose gates are green.
     """
 
     def __init__(self, world: World, clock: Callable[[], str]) -> None:
         self.world = world
         self.clock = clock
         self.landed: list[str] = []
+        self.may_land: Callable[[Json], bool] = lambda _: True
 
     # Kubelet
 
@@ -142,6 +144,8 @@ class Players:
         if verdict == "False":
             self.tell(mr, "Rejected")
             return True
+        if not self.may_land(mr):
+            return False
         commit = object_id(f"capsule of {name}")
         self.tell(mr, "Landed", self.condition("Landed"), landedCommit=commit, landedTime=self.clock())
         self.landed.append(mr["spec"]["beadName"])

@@ -250,6 +250,7 @@ class Executor:
                 reason=action.reason,
             )
         except NotFound:
+            self._writer.forget(action.kind, key, action.uid)
             return Result.UNCHANGED
         self._deleted[action.uid] = now + DELETE_AGAIN_SECONDS
         return Result.DONE
@@ -268,7 +269,11 @@ class Executor:
             if wait > 0:
                 decision.wakes.append(Wake(wait, reason="the roll-up was put off"))
                 return Result.DEFERRED
-        result = await self._patch_seen(kind, seen, {"status": patch}, decision, subresource="status", reason=action.reason)
+        # Counts can wait for what tells that something came to its end, also where that has to queue.
+        priority = Priority.ROLL_UP if action.roll_up and "phase" not in patch else Priority.STATUS
+        result = await self._patch_seen(
+            kind, seen, {"status": patch}, decision, subresource="status", priority=priority, reason=action.reason
+        )
         if action.roll_up and result is Result.DONE:
             self._rolled_up[kind, _key(seen)] = self._clock()
         return result
@@ -297,7 +302,7 @@ class Executor:
         patch = {"spec": {"assignee": action.assignee}}
         # The version was seen with an empty assignee, so being conditional on it is being conditional on that.
         with self._assumed(kind, dataclasses.replace(seen, spec=dataclasses.replace(seen.spec, assignee=action.assignee))):
-            return await self._patch_seen(kind, seen, patch, decision, is_binding=True, reason=action.reason)
+            return await self._patch_seen(kind, seen, patch, decision, priority=Priority.BINDING, reason=action.reason)
 
     async def _patch_seen(
         self,
@@ -308,17 +313,17 @@ class Executor:
         *,
         reason: str,
         subresource: str = "",
-        is_binding: bool = False,
+        priority: Priority = Priority.STATUS,
     ) -> Result:
         if self._writer.is_overtaken(kind, seen):
             return Result.STALE
-        key, version = _key(seen), seen.metadata.resourceVersion
+        key, version, is_binding = _key(seen), seen.metadata.resourceVersion, priority is Priority.BINDING
         body = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": version}}
         decision.answers[kind, key] = await self._writer.send(
             # A binding that was sent twice and answered "conflict" may be our own: then nobody would know for the length of a watch
             # latency that the agent is taken. Without an answer it stays assumed instead.
             lambda: self._client.merge_patch(kind, *key, body, subresource=subresource, repeatable=not is_binding),
-            priority=Priority.BINDING if is_binding else Priority.STATUS,
+            priority=priority,
             kind=kind,
             verb="bind" if is_binding else f"patch_{subresource}".rstrip("_"),
             key=key,

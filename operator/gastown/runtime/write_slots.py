@@ -15,7 +15,8 @@ class Priority(IntEnum):
     BINDING = 0
     CREATE = 1
     STATUS = 2
-    EVENT = 3
+    ROLL_UP = 3
+    EVENT = 4
 
 
 class WriteSlots:

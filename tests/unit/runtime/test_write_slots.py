@@ -32,8 +32,8 @@ async def _order(slots: WriteSlots, wanted: list[Priority]) -> list[Priority]:
     return served
 
 
-def test_bindings_go_before_creates_before_statuses_before_events() -> None:
-    wanted = [Priority.EVENT, Priority.STATUS, Priority.CREATE, Priority.STATUS, Priority.BINDING, Priority.CREATE]
+def test_bindings_go_before_creates_before_statuses_before_roll_ups_before_events() -> None:
+    wanted = [Priority.EVENT, Priority.ROLL_UP, Priority.STATUS, Priority.CREATE, Priority.STATUS, Priority.BINDING, Priority.CREATE]
     assert asyncio.run(_order(WriteSlots(1), wanted)) == sorted(wanted)
 
 
