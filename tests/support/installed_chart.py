@@ -70,15 +70,27 @@ class Installation:
             name = name_of(client)
             eventually(lambda: stamp_of(client) == name, describe="the stamping of actors")
 
-    @contextmanager
-    def client_of(self, namespace: str, account: str) -> Iterator[Client]:
-        """A client that shows a ServiceAccount's real token."""
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    def token_of(self, namespace: str, account: str, pod: dict[str, Any] | None = None) -> str:
+        """A ServiceAccount's real token; one that is bound to a pod is what a session has, and dies with it."""
+        spec: dict[str, Any] = {"expirationSeconds": 3600}
+        if pod is not None:
+            metadata = pod["metadata"]
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         with self.cluster.client() as administrator:
-            token = administrator.create(SERVICE_ACCOUNT, body, namespace=namespace, subresource="token", name=account)["status"]["token"]
-        own = self.cluster.configuration("admin")
-        with Client(Configuration(server=own.server, authority_file=own.authority_file, token=token), user_agent=account) as client:
+            made = administrator.create(SERVICE_ACCOUNT, body, namespace=namespace, subresource="token", name=account)
+        return str(made["status"]["token"])
+
+    @contextmanager
+    def client_of(self, namespace: str, account: str, pod: dict[str, Any] | None = None) -> Iterator[Client]:
+        """A client that shows a ServiceAccount's real token, of its session if a pod is given."""
+        with self.client_with(self.token_of(namespace, account, pod), account) as client:
             yield client
+
+    def client_with(self, token: str, user_agent: str) -> Client:
+        """A client that shows a token, or "" for none."""
+        own = self.cluster.configuration("admin")
+        return Client(Configuration(server=own.server, authority_file=own.authority_file, token=token), user_agent=user_agent)
 
 
 def name_of(client: Client) -> str:

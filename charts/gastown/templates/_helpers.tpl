@@ -50,3 +50,46 @@ capabilities: {drop: [ALL]}
 - {name: HOME, value: /var/tmp/gastown}
 - {name: TMPDIR, value: /var/tmp/gastown}
 {{- end }}
+
+{{/* Admission: who asks, in CEL. An agent's ServiceAccount carries its name; so does its session pod, to which its token is bound. */}}
+{{- define "gastown.fromAgent" -}}
+request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')
+{{- end }}
+{{- define "gastown.me" -}}
+request.userInfo.username.split(':')[3]
+{{- end }}
+{{- define "gastown.podName" -}}
+request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'].orValue([''])[0]
+{{- end }}
+{{- define "gastown.podUid" -}}
+request.userInfo.?extra[?'authentication.kubernetes.io/pod-uid'].orValue([''])[0]
+{{- end }}
+{{- define "gastown.operatorName" -}}
+system:serviceaccount:{{ .Release.Namespace }}:operator
+{{- end }}
+{{- define "gastown.repoName" -}}
+system:serviceaccount:{{ .Release.Namespace }}:repo
+{{- end }}
+
+{{/* Admission: the keys of spec that this request changes, in CEL. dyn: without it the type checker warns that a typed object is no range;
+     it is one when this runs. */}}
+{{- define "gastown.changedSpec" -}}
+dyn(object).spec.filter(key, !(key in dyn(oldObject).spec) || dyn(object).spec[key] != dyn(oldObject).spec[key]) + dyn(oldObject).spec.filter(key, !(key in dyn(object).spec))
+{{- end }}
+
+{{/* Admission: puts a policy in force in the towns; call with (dict "root" $ "name" "gastown-agent-beads"). */}}
+{{- define "gastown.townBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels: {{- include "gastown.labels" (dict "root" .root "component" "admission") | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+  {{- with .paramRef }}
+  paramRef: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  matchResources:
+    namespaceSelector: {matchLabels: {gastown.dev/town: "true"}}
+{{- end }}
