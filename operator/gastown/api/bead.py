@@ -194,6 +194,23 @@ class EarlierRework:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedSession:
+    """A session that cost the bead an attempt; its pod and log are gone.
+
+    Attributes:
+        outcome: Failed, NoChange or Lost; what the session claimed where nothing confirmed it.
+        exitCode: Of the agent's container; 0 where there was none.
+    """
+
+    agentName: str = ""
+    sessionUid: str = ""
+    outcome: str = ""
+    message: str = ""
+    exitCode: int = 0
+    endTime: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BeadStatus:
     """What was observed of a bead; written by the operator alone.
 
@@ -210,6 +227,7 @@ class BeadStatus:
     reworks: int = 0
     agentName: str = ""
     sessionUid: str = ""
+    failedSessions: list[FailedSession] = field(default_factory=list)
     branch: str = ""
     head: str = ""
     mergeRequestName: str = ""

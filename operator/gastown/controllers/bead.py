@@ -59,6 +59,7 @@ class BeadWiring:
             merge_requests=tuple(stores.merge_requests.by("bead", at(namespace, name))),
             agent=agent,
             pod=pod if pod is not None and session_end.bead_name(pod) == name else None,
+            lease=stores.leases.find(namespace, holder),
             limits=profile.spec.limits,
             prices=profile.spec.prices,
             waiting=self._waiting.get(key),

@@ -14,10 +14,10 @@ from gastown.api import bead as beads
 from gastown.api import conditions, labels, reasons
 from gastown.api.agent import Agent, AgentSession
 from gastown.api.agent_profile import Prices, SessionLimits
-from gastown.api.bead import Bead, BeadStatus
-from gastown.api.core import Pod
+from gastown.api.bead import Bead, BeadStatus, FailedSession
+from gastown.api.core import Lease, Pod
 from gastown.api.merge_request import MergeRequest
-from gastown.decide import bead_conditions, outcomes, readiness, rework, session_end
+from gastown.decide import bead_conditions, outcomes, readiness, rework, session_end, witness
 from gastown.decide.bead_conditions import Waiting
 from gastown.decide.delivery import UNPINNED_SECONDS, Delivery, delivery_of, why_returned
 from gastown.decide.readiness import Readiness, Verdict
@@ -30,13 +30,13 @@ SETTLE_SECONDS = 3.0
 # A session says "submitted" or "closed", but the object that shows it is not seen: after this time it is not believed. Longer than the
 # watch of one kind may lag behind another's (90 s until a dead stream is noticed), or an attempt would be counted for nothing.
 BELIEF_SECONDS = 120.0
-# A pod that outlives its deletion time by this much sits on a lost node: its bead goes to another agent.
-LOST_NODE_SECONDS = 120.0
+LOST_NODE_SECONDS = witness.LOST_NODE_SECONDS
 # An agent just made for a binding may be unknown for a moment; after this time it does not exist.
 UNKNOWN_AGENT_SECONDS = 30.0
 # As the CRD bounds them: blockers and landed commits listed, characters kept of a retry request.
 LISTED_LIMIT = 64
 RETRY_LIMIT = 256
+FAILED_SESSIONS_LIMIT = 5
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
 
@@ -49,6 +49,7 @@ class BeadSeen:
         merge_requests: All of this bead.
         agent: The Agent named by spec.assignee, else by status.agentName.
         pod: That agent's pod, if it carries this bead; it decides readiness.session_ends.
+        lease: That agent's.
         limits: Of the profile it is worked with.
         prices: Likewise.
         waiting: Why the dispatcher has not bound it yet; None if it has no say.
@@ -58,6 +59,7 @@ class BeadSeen:
     merge_requests: tuple[MergeRequest, ...] = ()
     agent: Agent | None = None
     pod: Pod | None = None
+    lease: Lease | None = None
     limits: SessionLimits = field(default_factory=SessionLimits)
     prices: Prices = field(default_factory=Prices)
     waiting: Waiting | None = None
@@ -138,9 +140,9 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
     wakes: list[Wake] = []
     status = replace(before, observedGeneration=bead.metadata.generation)
     if before.phase in (beads.PHASE_LANDED, beads.PHASE_CLOSED) and not outcomes.is_closed(bead):
-        status = replace(status, attempts=0, reworks=0)
+        status = replace(status, attempts=0, reworks=0, failedSessions=[])
     if _retry_requested(bead):
-        status = replace(status, attempts=0, reworks=0, lastRetryRequest=_retry_request(bead))
+        status = replace(status, attempts=0, reworks=0, failedSessions=[], lastRetryRequest=_retry_request(bead))
     ended = _unrecorded_end(seen)
     if ended is not None:
         if _is_believable(seen, delivery, ended, now):
@@ -210,7 +212,7 @@ def _unrecorded_end(seen: BeadSeen) -> SessionEnd | None:
     """The end of a session that is not yet counted: status.sessionUid names the last one that is."""
     bead, pod, agent = seen.readiness.bead, seen.pod, seen.agent
     if pod is not None:
-        ended = session_end.end_of(pod, seen.prices)
+        ended = session_end.end_of(pod, seen.prices, witness.why_replaced(agent, pod.metadata.uid))
         return ended if ended is not None and ended.uid != bead.status.sessionUid else None
     if not bead.spec.assignee:
         return None  # a lost session costs an attempt of the bead it still holds
@@ -238,12 +240,22 @@ def _is_believable(seen: BeadSeen, delivery: Delivery, ended: SessionEnd, now: f
 
 
 def _with_session_end(seen: BeadSeen, status: BeadStatus, delivery: Delivery, ended: SessionEnd) -> BeadStatus:
-    attempts = status.attempts
+    # A session that was killed could not say what it kept; its last heartbeat did.
+    head = ended.head or witness.checkpoint(seen.lease, ended.uid) or status.head
+    status = replace(status, sessionUid=ended.uid, head=head, usage=added(status.usage, ended.usage))
     if _has_submitted(seen, delivery, ended):
-        attempts = 0
-    elif ended.outcome != session_end.HANDOFF and not outcomes.is_closed(seen.readiness.bead):
-        attempts += 1
-    return replace(status, sessionUid=ended.uid, attempts=attempts, head=ended.head or status.head, usage=added(status.usage, ended.usage))
+        return replace(status, attempts=0, failedSessions=[])
+    if ended.outcome == session_end.HANDOFF or outcomes.is_closed(seen.readiness.bead):
+        return status
+    failed = FailedSession(
+        agentName=seen.agent.metadata.name if seen.agent is not None else "",
+        sessionUid=ended.uid,
+        outcome=ended.outcome,
+        message=ended.message[: session_end.MESSAGE_LIMIT],
+        exitCode=ended.exit_code,
+        endTime=ended.time,
+    )
+    return replace(status, attempts=status.attempts + 1, failedSessions=[*status.failedSessions, failed][-FAILED_SESSIONS_LIMIT:])
 
 
 def _with_delivery(bead: Bead, status: BeadStatus, delivery: Delivery, now: float) -> BeadStatus:

@@ -16,6 +16,8 @@ from gastown.decide.times import seconds_since, time_text, unix_seconds
 
 # Who waits less than this is not worth a write.
 SHOWN_AFTER_SECONDS = 10.0
+# Of the message of a session in a condition; all of it stays in the status.
+_TOLD_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,11 @@ class Waiting:
 
 
 def why_waiting(bead: Bead, phase: str, agent: Agent | None, dispatch: Waiting | None, now: float) -> Waiting | None:
-    """Why a Ready bead has no agent, or a Hooked one no session; None if it moves."""
+    """Why a Ready bead has no agent, a Hooked one no session, or a session no life; None if it moves."""
     if phase == beads.PHASE_READY:
         return dispatch
+    if (doubt := _doubt(bead, phase, agent, now)) is not None:
+        return doubt
     if phase != beads.PHASE_HOOKED or agent is None:
         return None
     known = (unix_seconds(bead.status.times.hookedTime), unix_seconds(agent.status.session.lastEndTime))
@@ -56,6 +60,21 @@ def why_waiting(bead: Bead, phase: str, agent: Agent | None, dispatch: Waiting |
     if back_off is not None and back_off < 0:
         text = f"the last session ended as {agent.status.session.lastOutcome}; the next one starts at {agent.status.session.nextStartTime}"
         return Waiting(reasons.BACK_OFF, text, since)
+    return None
+
+
+def _doubt(bead: Bead, phase: str, agent: Agent | None, now: float) -> Waiting | None:
+    """What the Witness thinks of the session that works on the bead, or should."""
+    if phase not in (beads.PHASE_HOOKED, beads.PHASE_WORKING) or agent is None or agent.status.beadName != bead.metadata.name:
+        return None
+    for type_ in (conditions.SUSPECT, conditions.STALLED):
+        found = conditions.find_condition(agent.status.conditions, type_)
+        if found is not None and found.status == "True":
+            since = unix_seconds(found.lastTransitionTime)
+            # It was waited for long enough before it was told on the agent.
+            return Waiting(
+                found.reason, f"agent {agent.metadata.name}: {found.message}", (now if since is None else since) - SHOWN_AFTER_SECONDS
+            )
     return None
 
 
@@ -149,7 +168,11 @@ def given_up_text(status: BeadStatus) -> str:
     """For people: why there is no further session, and how to ask for one."""
     spent = f"{status.attempts} attempts and {status.reworks} reworks"
     last = ""
-    if status.lastRework is not None:
+    if status.failedSessions:
+        failed = status.failedSessions[-1]
+        told = f"{failed.outcome} ({failed.message[:_TOLD_CHARACTERS]})"
+        last = f"; the last session, of {failed.agentName or 'an unknown agent'}, ended as {told}, see status.failedSessions"
+    elif status.lastRework is not None:
         # In short: the whole of it stays in status.lastRework.
         last = f"; {status.lastRework.mergeRequestName} came back last ({status.lastRework.reason}), see status.lastRework"
     return f"given up after {spent}{last}; to retry, set annotation {labels.RETRY_REQUESTED_AT} to the present time"

@@ -21,6 +21,7 @@ LOST_NODE_SECONDS = 120.0
 EXPLAINED_AFTER_SECONDS = 10.0
 # While it is not yet certain that a nudge arrived.
 _LOOK_AGAIN_SECONDS = 5.0
+_SOON_SECONDS = 0.05
 _PROBLEM_LIMIT = 512
 
 
@@ -84,6 +85,11 @@ class Verdict:
     message: str = ""
     is_nudge_due: bool = False
     look_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.look_after is not None and self.look_after < _SOON_SECONDS:
+            # The difference of two clocks may be too small to move either.
+            object.__setattr__(self, "look_after", _SOON_SECONDS)
 
     @property
     def is_suspect(self) -> bool:

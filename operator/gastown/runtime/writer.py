@@ -76,6 +76,13 @@ class Writer:
         if store is not None and value is not None:
             store.put(value)
 
+    def forget(self, kind: Kind, key: Key, uid: str) -> None:
+        """Drop an object that the server says does not exist: nobody told us of its deletion, and nothing would start in its place."""
+        store = self._stores.get(kind)
+        known = store.find(*key) if store is not None else None
+        if store is not None and known is not None and known.metadata.uid == uid:
+            store.remove(*key, str(store.version_of(*key)))
+
     def is_overtaken(self, kind: Kind, seen: KubernetesObject) -> bool:
         """Whether a newer version is known already: the write would only be refused, at the API server's cost."""
         store = self._stores.get(kind)
