@@ -107,7 +107,7 @@ class BeadWiring:
             rig=rig,
             knows_prefix=prefix == town.PREFIX or prefix in self._stores.rigs_by_prefix(namespace),
             convoys=self._stores.convoys_of(bead),
-            cycle=graph.ring_through(bead.metadata.name, lambda name: self._open_blockers(namespace, name), RING_LIMIT) if waits else (),
+            cycle=graph.ring_through(bead.metadata.name, lambda name: self._holders(namespace, name), RING_LIMIT) if waits else (),
         )
 
     def _neighbours(self, bead: Bead) -> Neighbours:
@@ -132,10 +132,19 @@ class BeadWiring:
         if bead is not None:
             found[name] = bead
 
-    def _open_blockers(self, namespace: str, name: str) -> Iterator[str]:
+    def _holders(self, namespace: str, name: str) -> Iterator[str]:
+        """Whatever must move before an open bead can: what it waits for, the children that it waits for, and its parent."""
         bead = self._stores.beads.find(namespace, name)
-        if bead is not None and not outcomes.is_closed(bead):
-            yield from (edge.id for edge in dependencies.blocking(bead))
+        if bead is None or outcomes.is_closed(bead):
+            return
+        for edge in dependencies.blocking(bead):
+            children = self._stores.beads.by("parent", at(namespace, edge.id)) if edge.type == beads.WAITS_FOR else ()
+            if not children:
+                yield edge.id
+            elif edge.metadata.get(dependencies.GATE) != dependencies.ANY_CHILDREN:  # any other child may set it free
+                yield from (child.metadata.name for child in children)
+        if parent := dependencies.parent_name(bead):
+            yield parent  # held itself by what it waits for, and so are its children
 
     def _rig(self, bead: Bead) -> Rig | None:
         namespace = bead.metadata.namespace
@@ -165,12 +174,17 @@ class BeadWiring:
         return concerned
 
     def _waited_for(self, bead: Bead) -> list[str]:
-        reached = [edge.id for edge in dependencies.blocking(bead)]
-        for name in reached:  # grows while it is walked
+        namespace = bead.metadata.namespace
+        # Its edges as they were or are; the store holds one of the two versions only.
+        reached = dict.fromkeys([*(edge.id for edge in dependencies.blocking(bead)), *self._holders(namespace, bead.metadata.name)])
+        queue = list(reached)
+        for name in queue:  # grows while it is walked
             if len(reached) > RING_LIMIT:
                 break
-            reached.extend(other for other in self._open_blockers(bead.metadata.namespace, name) if other not in reached)
-        return reached
+            new = [other for other in self._holders(namespace, name) if other not in reached]
+            reached.update(dict.fromkeys(new))
+            queue.extend(new)
+        return queue
 
 
 def _outward(bead: Bead | None) -> object:
@@ -182,7 +196,7 @@ def _outward(bead: Bead | None) -> object:
 
 
 def _edges(bead: Bead | None) -> object:
-    return None if bead is None else bead.spec.dependencies
+    return None if bead is None else (bead.spec.dependencies, bead.spec.parent)
 
 
 def _phase(convoy: Convoy | None) -> str:

@@ -11,6 +11,7 @@ from gastown.actions import WARNING, Action, Emit, Key
 from gastown.api import reasons
 from gastown.controllers.bead import BeadWiring
 from gastown.controllers.convoy import ConvoyWiring
+from gastown.controllers.convoy import decide as decide_convoy
 from gastown.controllers.dispatch import DispatchWiring
 from gastown.controllers.gate_run import GateRunWiring
 from gastown.controllers.heartbeats import Heartbeats
@@ -18,7 +19,7 @@ from gastown.controllers.merge_request import MergeRequestWiring
 from gastown.controllers.quiet import ProfileWiring, RigWiring, TownWiring
 from gastown.controllers.session import SessionWiring
 from gastown.controllers.stores import Stores
-from gastown.decide import bead, convoy, gate_run, merge_request, profile, rig, session, town
+from gastown.decide import bead, gate_run, merge_request, profile, rig, session, town
 from gastown.decide.gate_job import GateSettings
 from gastown.decide.session_pod import SessionSettings
 from gastown.decide.witness import Patience
@@ -87,7 +88,7 @@ def make_controllers(
         "merge-request", observe=requests.observe, decide=merge_request.decide, on_refused=refusals(stores.merge_requests), **common
     )
     of_gates = make("gate-run", observe=gating.observe, decide=gate_run.decide, on_refused=refusals(stores.gate_runs), **common)
-    of_convoys = make("convoy", observe=convoys.observe, decide=convoy.decide, on_refused=refusals(stores.convoys), **common)
+    of_convoys = make("convoy", observe=convoys.observe, decide=decide_convoy, on_refused=refusals(stores.convoys), **common)
     of_rigs = make("rig", observe=rigs.observe, decide=rig.decide, on_refused=refusals(stores.rigs), **common)
     of_profiles = make(
         "profile", observe=profiles.observe, decide=profile.decide, workers=1, on_refused=refusals(stores.profiles), **common

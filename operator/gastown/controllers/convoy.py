@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from gastown.actions import Key
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from gastown.actions import Action, Key
 from gastown.api.bead import Bead
 from gastown.api.convoy import Convoy
 from gastown.api.rig import Rig
 from gastown.controllers.changes import is_new_spec, key_of, versions
 from gastown.controllers.stores import Stores
+from gastown.decide import convoy as decider
 from gastown.decide import outcomes
 from gastown.decide.convoy import ConvoySeen
+from gastown.decide.convoy_plan import template_names
 from gastown.runtime.controller import Controller
 from gastown.runtime.store import Change
 
@@ -17,6 +22,15 @@ from gastown.runtime.store import Change
 # happens in a large convoy.
 COUNT_SECONDS = 1.0
 LARGE = 500
+
+
+def decide(seen: ConvoySeen, now: float) -> Sequence[Action] | Awaitable[Sequence[Action]]:
+    """As `decide/convoy.py`; a large one in a thread, since 5,000 members with 256 dependencies each take seconds, and heartbeats,
+    probes and everybody else's decisions wait for the event loop."""
+    spec = seen.convoy.spec
+    if len(spec.beads) + len(spec.templates) <= LARGE:
+        return decider.decide(seen, now)
+    return asyncio.to_thread(decider.decide, seen, now)
 
 
 class ConvoyWiring:
@@ -30,11 +44,11 @@ class ConvoyWiring:
         convoy = self._stores.convoys.find(*key)
         if convoy is None:
             return None
-        return ConvoySeen(
-            convoy=convoy,
-            beads={bead.metadata.name: bead for bead in self._stores.members_of(convoy)},
-            rigs={rig.metadata.name: rig for rig in self._stores.rigs.all(key[0])},
-        )
+        rigs = {rig.metadata.name: rig for rig in self._stores.rigs.all(key[0])}
+        found = {bead.metadata.name: bead for bead in self._stores.members_of(convoy)}
+        # Somebody else may have made a bead of such a name; it carries no label of ours.
+        named = (self._stores.beads.find(key[0], name) for name in template_names(convoy, rigs).values() if name not in found)
+        return ConvoySeen(convoy=convoy, beads={**found, **{bead.metadata.name: bead for bead in named if bead is not None}}, rigs=rigs)
 
     def wire(self, controller: Controller[ConvoySeen]) -> None:
         """Subscribe to what bears on convoys."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gastown.actions import NORMAL, WARNING, Action, Create, Emit, SetStatus
+from gastown.actions import NORMAL, WARNING, Action, Create, Emit, SetStatus, Wake
 from gastown.api import bead as beads
 from gastown.api import conditions, convoy, reasons
 from gastown.api.bead import Bead
@@ -26,6 +26,7 @@ from gastown.decide.usage import added
 # As the CRD bounds them.
 REASONS_LIMIT = 32
 MESSAGE_LIMIT = 1024
+LOOK_AGAIN_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,13 @@ def decide(seen: ConvoySeen, now: float) -> list[Action]:
     plan = plan_of(subject, seen.beads, seen.rigs)
     if isinstance(plan, Unsound):
         status = _refused(subject, plan, now)
-        return [SetStatus(subject, status, reason=plan.message), *_event(subject, status, plan.reason, plan.message)]
+        # What is in the way may be no member: its going tells nobody of this convoy.
+        wakes = [Wake(LOOK_AGAIN_SECONDS, reason=plan.message)] if plan.reason == reasons.NAME_TAKEN else []
+        return [SetStatus(subject, status, reason=plan.message), *_event(subject, status, plan.reason, plan.message), *wakes]
     creations = _missing_beads(seen, plan)
     if creations:
-        # The answers wake this key again; told is what then is there.
-        return creations
+        # The answers wake this key again, but those that say "exists already"; told is what then is there.
+        return [*creations, Wake(LOOK_AGAIN_SECONDS, reason="its beads are being made")]
     status, reason, message = _derive(seen, plan, now)
     return [SetStatus(subject, status, roll_up=True, reason=message), *_event(subject, status, reason, message)]
 
@@ -97,12 +100,13 @@ def _derive(seen: ConvoySeen, plan: ConvoyPlan, now: float) -> tuple[ConvoyStatu
     phase, reason, message = _phase(seen, plan, counts)
     held = _reasons(plan, seen.beads)
     usage = Usage()
-    for bead in seen.beads.values():
+    members = [seen.beads[name] for name in plan.members if name in seen.beads]
+    for bead in members:
         usage = added(usage, bead.status.usage)
     landed = phase == convoy.PHASE_LANDED
     told = [
         Condition(type=conditions.READY, status="True", reason=reasons.ACCEPTED, message="sound, and its beads are made"),
-        _progressing(phase, reason, message, any(_moves(bead) for bead in seen.beads.values())),
+        _progressing(phase, reason, message, any(_moves(bead) for bead in members)),
         Condition(type=conditions.LANDED, status="True" if landed else "False", reason=reason, message=message),
     ]
     if phase == convoy.PHASE_FAILED:
@@ -113,7 +117,7 @@ def _derive(seen: ConvoySeen, plan: ConvoyPlan, now: float) -> tuple[ConvoyStatu
         phase=phase,
         progress=f"{counts.done}/{counts.total}",
         counts=counts,
-        waves=waves_of(subject, plan, seen.beads),
+        waves=waves_of(plan, seen.beads),
         reasons=held,
         usage=usage,
         startTime=subject.status.startTime or time_text(now),
@@ -181,17 +185,19 @@ def _has_failed(bead: Bead) -> bool:
 
 def _stuck(plan: ConvoyPlan, members: Mapping[str, Bead]) -> list[str]:
     """Members that will not be done unless a person acts: failed, or missing, or waiting for such a one."""
-    stuck = {name for name in plan.members if name not in members or _has_failed(members[name])}
-    grew = bool(stuck)
-    while grew:
-        grew = False
-        for name in plan.members:
-            if name in stuck or outcomes.is_closed(members[name]):
-                continue
-            waited_for = [outcome for outcome in members[name].status.dependencies if outcome.id in stuck]
-            if any(dependencies.unsatisfied(outcome) for outcome in waited_for):
-                stuck.add(name)
-                grew = True
+    waiting: dict[str, list[str]] = {}
+    for name in plan.members:
+        bead = members.get(name)
+        if bead is not None and not outcomes.is_closed(bead):
+            for outcome in bead.status.dependencies:
+                if dependencies.unsatisfied(outcome):
+                    waiting.setdefault(outcome.id, []).append(name)
+    stuck = dict.fromkeys(name for name in plan.members if name not in members or _has_failed(members[name]))
+    found = list(stuck)
+    for blocker in found:  # grows while it is walked
+        held = [name for name in waiting.get(blocker, ()) if name not in stuck]
+        stuck.update(dict.fromkeys(held))
+        found.extend(held)
     return [name for name in plan.members if name in stuck]
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gastown.api import labels, reasons
-from gastown.api.bead import BLOCKS, Bead
+from gastown.api.bead import BLOCKING_TYPES, BLOCKS, Bead
 from gastown.api.codec import to_dict
 from gastown.api.convoy import BeadTemplate, Convoy, Wave
 from gastown.api.names import convoy_bead_name, shorten
 from gastown.api.rig import Rig
-from gastown.decide import dependencies, graph, outcomes
+from gastown.decide import graph, outcomes
 
 # As the CRD bounds them; the last one stands for all later ones.
 WAVES_LIMIT = 64
@@ -38,10 +38,12 @@ class ConvoyPlan:
     Attributes:
         members: Bead names, templates first.
         names: Local name -> bead name.
+        waves: Members by layers of their dependencies among each other.
     """
 
     members: tuple[str, ...]
     names: Mapping[str, str]
+    waves: Sequence[Sequence[str]] = ()
 
 
 def plan_of(convoy: Convoy, beads: Mapping[str, Bead], rigs: Mapping[str, Rig]) -> ConvoyPlan | Unsound:
@@ -62,25 +64,39 @@ def plan_of(convoy: Convoy, beads: Mapping[str, Bead], rigs: Mapping[str, Rig]) 
             text = f"template {template.name} depends on {', '.join(unknown)}, which no template is called"
             return Unsound(reasons.UNKNOWN_LOCAL_NAME, f"{text}; correct dependsOn, or name existing beads in dependencies")
     if ring := graph.find_ring({template.name: template.dependsOn for template in spec.templates}):
-        return Unsound(reasons.CYCLE, f"templates wait for each other: {_ring_text(ring)}; remove one of these from dependsOn")
-    names: dict[str, str] = {}
+        return Unsound(reasons.CYCLE, f"templates wait for each other: {graph.ring_text(ring)}; remove one of these from dependsOn")
+    names = template_names(convoy, rigs)
     for template in spec.templates:
         rig_name = template.rigName or spec.defaults.rigName
-        rig = rigs.get(rig_name)
-        if rig is None:
+        if template.name not in names:
             said = f"Rig {rig_name} does not exist" if rig_name else "it names no Rig"
             text = f"template {template.name}: {said}; create it, or set rigName there or in spec.defaults"
             return Unsound(reasons.NO_RIG, text, is_final=False)
-        names[template.name] = convoy_bead_name(rig.spec.prefix, convoy.metadata.uid, template.name)
+        bead = beads.get(names[template.name])
+        if bead is not None and bead.spec.createdBy != creator_of(convoy):
+            text = f"template {template.name}: bead {bead.metadata.name} was made by {bead.spec.createdBy or 'somebody else'} already"
+            return Unsound(reasons.NAME_TAKEN, f"{text}; delete it, or give the template another name", is_final=False)
     members = tuple(dict.fromkeys((*names.values(), *(bead_id.lower() for bead_id in spec.beads))))
-    if ring := graph.find_ring(_edges(convoy, names, members, beads)):
-        return Unsound(reasons.CYCLE, f"beads wait for each other: {_ring_text(ring)}; remove one of these dependencies")
-    return ConvoyPlan(members, names)
+    waves, ring = graph.layers_or_ring(_edges(convoy, names, members, beads))
+    if ring:
+        return Unsound(reasons.CYCLE, f"beads wait for each other: {graph.ring_text(ring)}; remove one of these dependencies")
+    return ConvoyPlan(members, names, waves)
 
 
-def waves_of(convoy: Convoy, plan: ConvoyPlan, beads: Mapping[str, Bead]) -> list[Wave]:
-    """Members by layers of their dependencies among each other, with how many of each are done."""
-    waves = graph.layers(_edges(convoy, plan.names, plan.members, beads))
+def template_names(convoy: Convoy, rigs: Mapping[str, Rig]) -> dict[str, str]:
+    """Local name -> name of the bead it becomes, of the templates whose rig exists."""
+    found = ((template.name, rigs.get(template.rigName or convoy.spec.defaults.rigName)) for template in convoy.spec.templates)
+    return {name: convoy_bead_name(rig.spec.prefix, convoy.metadata.uid, name) for name, rig in found if rig is not None}
+
+
+def creator_of(convoy: Convoy) -> str:
+    """Who its beads say they were made by; no agent may say that of a bead it creates."""
+    return f"convoy/{convoy.metadata.name}"
+
+
+def waves_of(plan: ConvoyPlan, beads: Mapping[str, Bead]) -> list[Wave]:
+    """How many members each wave has, and how many of them are done."""
+    waves = list(plan.waves)
     if len(waves) > WAVES_LIMIT:
         waves = [*waves[: WAVES_LIMIT - 1], [name for wave in waves[WAVES_LIMIT - 1 :] for name in wave]]
     return [Wave(total=len(wave), done=sum(name in beads and outcomes.is_done(beads[name]) for name in wave)) for wave in waves]
@@ -108,7 +124,7 @@ def bead_of(convoy: Convoy, template: BeadTemplate, plan: ConvoyPlan) -> dict[st
         "formula": template.formula,
         "dependencies": edges,
         "owner": spec.owner,
-        "createdBy": f"convoy/{convoy.metadata.name}",
+        "createdBy": creator_of(convoy),
         "createdTime": convoy.metadata.creationTimestamp,
     }
     return {
@@ -132,13 +148,9 @@ def _edges(convoy: Convoy, names: Mapping[str, str], members: tuple[str, ...], b
     for member in members:
         bead, template = beads.get(member), templates.get(member)
         if bead is not None:
-            edges[member] = [edge.id for edge in dependencies.blocking(bead)]
+            edges[member] = [edge.id.lower() for edge in bead.spec.dependencies if edge.type in BLOCKING_TYPES]
         elif template is not None:
             edges[member] = [names[name] for name in template.dependsOn] + [edge.id.lower() for edge in template.dependencies]
         else:
             edges[member] = []
     return edges
-
-
-def _ring_text(ring: tuple[str, ...]) -> str:
-    return " -> ".join((*ring, ring[0]))

@@ -13,7 +13,7 @@ from gastown.api.bead import Bead, DependencyOutcome
 from gastown.api.convoy import FAILURE_STOP, PHASE_FAILED, Convoy
 from gastown.api.names import prefix_of
 from gastown.api.rig import Rig
-from gastown.decide import dependencies
+from gastown.decide import dependencies, graph
 from gastown.decide.dependencies import Neighbours
 from gastown.decide.times import unix_seconds
 
@@ -113,8 +113,7 @@ def _addressed(seen: Readiness, recorded: tuple[DependencyOutcome, ...]) -> Verd
 def _waiting(seen: Readiness, now: float, recorded: tuple[DependencyOutcome, ...]) -> Verdict | None:
     """Held back by other work."""
     if seen.cycle:
-        ring = " -> ".join((*seen.cycle, seen.cycle[0]))
-        text = f"these wait for each other: {ring}; remove one of the dependencies"
+        text = f"these wait for each other: {graph.ring_text(seen.cycle)}; remove one of the dependencies, or a parent"
         return Verdict(reasons.DEPENDENCY_CYCLE, text, is_blocked=True, blocked_by=seen.cycle, dependencies=recorded)
     held = [outcome for outcome in recorded if dependencies.unsatisfied(outcome)]
     if held:

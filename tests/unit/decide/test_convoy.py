@@ -24,7 +24,10 @@ STARTED = ConvoyStatus(startTime=NOON_TEXT, observedGeneration=1, conditions=[bu
 
 
 def seen(subject: Convoy, *members: Bead) -> ConvoySeen:
-    return ConvoySeen(subject, {bead.metadata.name: bead for bead in members}, {"greeter": build.rig()})
+    """With beads that the convoy made itself, unless they say otherwise."""
+    maker = f"convoy/{subject.metadata.name}"
+    made = (dataclasses.replace(bead, spec=dataclasses.replace(bead.spec, createdBy=bead.spec.createdBy or maker)) for bead in members)
+    return ConvoySeen(subject, {bead.metadata.name: bead for bead in made}, {"greeter": build.rig()})
 
 
 def listing(*members: Bead, **spec: Any) -> ConvoySeen:
@@ -95,7 +98,7 @@ class TestBeads:
     def test_a_template_added_later_is_made_though_it_was_refused_at_first(self) -> None:
         added = [*DIAMOND, build.template("e", rigName="later")]
         subject = build.at_generation(build.convoy(templates=added, status=STARTED), 2)
-        members = {name_of(local): build.bead(name_of(local)) for local in "abcd"}
+        members = {name_of(local): build.bead(name_of(local), createdBy="convoy/moods") for local in "abcd"}
         refused = dataclasses.replace(subject, status=status_of(ConvoySeen(subject, members, {"greeter": build.rig()})))
         assert said(refused.status, "Ready") == ("False", "NoRig")
         rigs = {"greeter": build.rig(), "later": build.rig("later", prefix="lt")}
