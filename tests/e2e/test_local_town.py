@@ -15,12 +15,11 @@ import pytest
 
 from gastown.local import town
 from gastown.local.chart import list_releases
-from gastown.local.child_processes import TOWN_VARIABLE
 from gastown.local.errors import LocalTownError
 from gastown.local.keeper import KEEPER
-from gastown.local.process_identity import find_by_environment
 from support.cluster import FAST, SMALL_CHART, Cluster, tell, town_in
 from support.eventually import eventually
+from support.left_behind import left_behind
 
 pytestmark = pytest.mark.cluster
 SYSTEM = "gastown-system"
@@ -47,19 +46,6 @@ def keep(cluster: Cluster, name: str) -> None:
 def revisions(cluster: Cluster) -> list[tuple[int, str]]:
     with cluster.client() as client:
         return [(release.revision, release.status) for release in list_releases(client)]
-
-
-def left_behind(cluster: Cluster) -> list[str]:
-    """Processes that were started for this town or have its folder in their arguments."""
-    root = str(cluster.directory.root)
-    found = {identity.pid for identity in find_by_environment(TOWN_VARIABLE, root)}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if root in (folder / "cmdline").read_text() and "guardian.py" not in (folder / "cmdline").read_text():
-                found.add(int(folder.name))
-        except OSError:
-            continue
-    return [f"{pid} {Path(f'/proc/{pid}/cmdline').read_text()}" for pid in found if Path(f"/proc/{pid}").exists()]
 
 
 def test_up_again_in_a_running_town_changes_nothing_and_is_quick(small_town: Cluster) -> None:
@@ -94,7 +80,7 @@ def test_two_towns_are_up_beside_each_other(small_town: Cluster, tmp_path: Path)
         assert second_status.is_up
         assert first_status.repo_url != second_status.repo_url
         assert not set(small_town.pids().values()) & set(second.pids().values())
-    assert left_behind(second) == []
+    assert left_behind(second.directory) == []
     assert town.status(directory=small_town.directory).is_up
 
 
@@ -162,7 +148,7 @@ def test_containers_whose_agent_was_killed_go_on_and_are_adopted(small_town: Clu
 def test_down_leaves_no_process_and_keeps_the_data(small_town: Cluster) -> None:
     keep(small_town, "before-down")
     town.down(report=tell, directory=small_town.directory)
-    assert left_behind(small_town) == []
+    assert left_behind(small_town.directory) == []
     status = town.status(directory=small_town.directory)
     assert not status.is_up
     assert [process.pid for process in status.processes] == [None] * 6
@@ -176,5 +162,5 @@ def test_down_after_the_agent_was_killed_ends_its_containers_too(small_town: Clu
     kill_keeper(small_town)
     os.kill(small_town.pids()["process-node"], signal.SIGKILL)
     town.down(report=tell, directory=small_town.directory)
-    assert left_behind(small_town) == []
+    assert left_behind(small_town.directory) == []
     up_again(small_town)

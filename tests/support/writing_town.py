@@ -157,7 +157,7 @@ class WritingTown(ExampleTown):
             seen = self.container(uid) if (self.workspace(uid) / "holding").exists() else None
             return seen if seen is not None and seen.agent is not None else None
 
-        return eventually(holds, 90, f"{page} is half written")
+        return _there(eventually(holds, 90, f"{page} is half written"))
 
     def wait_checkpoint(self, page: str) -> None:
         """Wait until the half of a page is kept on the server."""
@@ -188,7 +188,7 @@ class WritingTown(ExampleTown):
             found = (self.container(uid, "gate") for uid in uids if uid not in after)
             return next((seen for seen in found if seen is not None), None)
 
-        return eventually(runs, 90, f"a gate of rig {self.rig} runs")
+        return _there(eventually(runs, 90, f"a gate of rig {self.rig} runs"))
 
     def wait_checkout(self) -> SessionProcesses:
         """Wait until some session of the rig makes its worktree; quickly, for it takes less than a second."""
@@ -200,7 +200,7 @@ class WritingTown(ExampleTown):
                         return found
             return None
 
-        return eventually(runs, 60, "a session checks out")
+        return _there(eventually(runs, 60, "a session checks out"))
 
     def page_of(self, pod_uid: str) -> str:
         """The page that a session works on."""
@@ -354,3 +354,9 @@ def _child(parent: int, word: str) -> int | None:
             if word in Path(f"/proc/{child}/cmdline").read_text(errors="replace"):
                 return child
     return None
+
+
+def _there(found: SessionProcesses | None) -> SessionProcesses:
+    """What `eventually` gave: it gives nothing that is false."""
+    assert found is not None
+    return found

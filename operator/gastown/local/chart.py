@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gastown.kube.rest import Client
 from gastown.local.atomic_file import write_atomically
 from gastown.local.errors import LocalTownError
 from gastown.local.node.addresses import pod_address
+from gastown.local.node.system_calls import die_with_parent
 from gastown.local.town_directory import TownDirectory
 from gastown.local.waiting import wait_until
 
@@ -111,15 +112,7 @@ def install_chart(
         *("--values", str(values_file), "--labels", f"{_DIGEST_LABEL}={digest}", "--wait", "--timeout", f"{_INSTALL_SECONDS}s"),
         *("--kubeconfig", str(directory.admin_kubeconfig), "--history-max", "5"),
     ]
-    answer = subprocess.run(
-        command,
-        env=_helm_environment(directory),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        timeout=_INSTALL_SECONDS + 60,
-    )
+    answer = _run_helm(command, directory)
     if answer.returncode != 0:
         said = "\n".join(f"  | {line}" for line in answer.stdout.decode("utf-8", "replace").strip().splitlines()[-12:])
         raise LocalTownError(f"helm could not install {chart}:\n{said}{_quote_unready(client)}")
@@ -231,6 +224,23 @@ def _list(client: Client, path: str, selector: str) -> list[dict[str, Any]]:
         return list(client.request("GET", paths.with_query(path, labelSelector=selector))["items"])
     except NotFound:
         return []
+
+
+def _run_helm(command: Sequence[str], directory: TownDirectory) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command,
+            env=_helm_environment(directory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=_INSTALL_SECONDS + 60,
+            # A helm that outlives a killed `gt up` would go on beside the next one's, and beside `gt down`.
+            preexec_fn=die_with_parent,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LocalTownError(f"helm did not end within {error.timeout:.0f} s and was killed; try again: {' '.join(command)}") from error
 
 
 def _helm_environment(directory: TownDirectory) -> dict[str, str]:

@@ -25,10 +25,14 @@ def report(line: str) -> None:
 
 @contextmanager
 def translating(town: str) -> Iterator[None]:
-    """The local town's errors in our form."""
+    """The local town's errors in our form, and what to do after Ctrl-C."""
     from gastown.local.errors import LocalTownError
 
     try:
         yield
+    except KeyboardInterrupt:
+        flag = "" if town == DEFAULT_TOWN else f" --town {town}"
+        report(f"stopped half-way: `gt up{flag}` goes on from here, `gt down{flag}` stops what runs of local town {town}")
+        raise
     except LocalTownError as error:
         raise CommandError(f"local town {town}", str(error), exit_code=FAILED, reason="LocalTown") from error
