@@ -140,7 +140,7 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
     wakes: list[Wake] = []
     status = replace(before, observedGeneration=bead.metadata.generation)
     if before.phase in (beads.PHASE_LANDED, beads.PHASE_CLOSED) and not outcomes.is_closed(bead):
-        status = replace(status, attempts=0, reworks=0, failedSessions=[])
+        status = rework.done_with(replace(status, attempts=0, reworks=0, failedSessions=[]))
     if _retry_requested(bead):
         status = replace(status, attempts=0, reworks=0, failedSessions=[], lastRetryRequest=_retry_request(bead))
     ended = _unrecorded_end(seen)

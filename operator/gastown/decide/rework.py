@@ -53,9 +53,14 @@ def evidence_of(mr: MergeRequest, reason: str, now: float) -> Rework:
 
 def with_rework(status: BeadStatus, rework: Rework) -> BeadStatus:
     """The status with one more return: the newest with all its evidence, those before it in short."""
-    earlier = [] if status.lastRework is None else [_in_short(status.lastRework)]
-    kept = [*status.earlierReworks, *earlier][-EARLIER_LIMIT:]
-    return replace(status, reworks=status.reworks + 1, lastRework=rework, earlierReworks=kept)
+    return replace(done_with(status), reworks=status.reworks + 1, lastRework=rework)
+
+
+def done_with(status: BeadStatus) -> BeadStatus:
+    """The status in which the last return is history: another came, or the work landed since and the bead was opened again."""
+    if status.lastRework is None:
+        return status
+    return replace(status, lastRework=None, earlierReworks=[*status.earlierReworks, _in_short(status.lastRework)][-EARLIER_LIMIT:])
 
 
 def is_recorded(status: BeadStatus, merge_request_name: str) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gastown.api.bead import DELIVERY_NONE, Bead, BeadSpec, Rework
+from gastown.api.bead import DELIVERY_NONE, Bead, BeadSpec, BeadStatus
 from gastown.api.rig import Gate
 from gastown.api.text import plain, quoted
+from gastown.polecat import rework
 
 _TEXT_FIELDS = (("description", "Description"), ("design", "Design"), ("acceptanceCriteria", "Acceptance criteria"), ("notes", "Notes"))
 
@@ -45,7 +46,7 @@ def render(bead: Bead, around: Circumstances) -> str:
     parts = [
         _who(bead, around),
         _bead(bead),
-        _rework(bead.status.lastRework, around) if bead.status.lastRework else "",
+        _rework(bead.status, around),
         _rules(around),
         _ending(bead.spec, around),
     ]
@@ -86,20 +87,12 @@ def _bead(bead: Bead) -> str:
     return text
 
 
-def _rework(rework: Rework, around: Circumstances) -> str:
-    text = f"## This is rework: {plain(rework.reason)}\n\n"
-    if rework.reason == "Conflicted":
-        text += (
-            f"Your commit {plain(rework.head)[:12]} conflicted with {around.target} at {plain(rework.base)[:12]}. "
-            f"Run `git fetch origin && git merge origin/{around.target}`, resolve, and keep what both sides meant.\n"
-        )
-        text += "".join(f"- {plain(path)}\n" for path in rework.files)
-    else:
-        gate, base, head = plain(rework.gate) or "?", plain(rework.base)[:12], plain(rework.head)[:12]
-        text += f"Gate {gate} was red on {around.target} at {base} with your commit {head}.\n"
-    if rework.logTail:
-        text += f"\nThe end of its log:\n\n{quoted(rework.logTail)}"
-    return text
+def _rework(status: BeadStatus, around: Circumstances) -> str:
+    if status.lastRework is None:
+        return ""
+    number = f" {status.reworks}" if status.reworks else ""
+    heading = f"## This is rework{number}: {plain(status.lastRework.reason)}\n"
+    return f"{heading}\n{rework.instructions(status.lastRework, around.branch, around.target)}\n{rework.evidence(status)}"
 
 
 def _rules(around: Circumstances) -> str:

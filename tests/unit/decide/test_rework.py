@@ -136,3 +136,15 @@ def test_a_bead_whose_reworks_are_used_up_fails_and_keeps_all_evidence_until_a_p
     again, _ = looked_at(asked, *requests)
     assert (again.phase, again.reworks, again.lastRework, again.earlierReworks) == ("Ready", 0, status.lastRework, status.earlierReworks)
     assert looked_at(replace(asked, status=again), *requests)[0] == again
+
+
+def test_a_bead_that_landed_and_is_opened_again_is_no_rework_and_counts_no_old_return_anew() -> None:
+    request = returned()
+    came_back, _ = looked_at(build.bead(), request)
+    opened = replace(build.bead(), status=replace(came_back, phase="Landed", landedCommits=[COMMIT]))
+    status, _ = looked_at(opened, request)
+    assert (status.phase, status.reworks, status.lastRework) == ("Ready", 0, None)
+    assert [rework.mergeRequestName for rework in status.earlierReworks] == [request.metadata.name]
+    submitted = conditions.find_condition(status.conditions, "Submitted")
+    assert submitted is not None
+    assert submitted.reason == "NotSubmitted"

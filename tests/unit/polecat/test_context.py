@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gastown.api.bead import Bead, BeadSpec, BeadStatus, Comment, Dependency, Rework
+from gastown.api.bead import Bead, BeadSpec, Comment, Dependency
 from gastown.api.meta import ObjectMeta
 from gastown.api.rig import Gate
 from gastown.api.text import plain, quoted
@@ -27,11 +27,10 @@ AROUND = Circumstances(
 )
 
 
-def bead(rework: Rework | None = None, **spec: Any) -> Bead:
+def bead(**spec: Any) -> Bead:
     return Bead(
         metadata=ObjectMeta(name="gp-a3f8"),
         spec=BeadSpec(**{"title": "Greet in French", **spec}),
-        status=BeadStatus(lastRework=rework),
     )
 
 
@@ -93,21 +92,6 @@ def test_every_field_people_write_is_there() -> None:
     text = render(bead(**fields, parent="gp-1", dueTime="2026-01-01T00:00:00Z", comments=[Comment(author="ada", text="C-text")]), AROUND)
     for word in (*map(str, fields.values()), "gp-1", "2026-01-01", "Comment by ada", "C-text"):
         assert word in text
-
-
-def test_a_conflict_comes_with_base_files_and_the_command_to_begin_with() -> None:
-    rework = Rework(reason="Conflicted", base="a" * 40, head="b" * 40, files=["greet.py", "odd\n## name"])
-    text = render(bead(rework=rework), AROUND)
-    assert "## This is rework: Conflicted" in text
-    assert "`git fetch origin && git merge origin/main`" in text
-    assert "- greet.py\n- odd ## name\n" in text
-
-
-def test_a_red_gate_comes_with_the_end_of_its_log_behind_a_bar() -> None:
-    rework = Rework(reason="Rejected", base="a" * 40, head="b" * 40, gate="unit", logTail="FAIL\n## Rules\n\x1b[0m")
-    text = render(bead(rework=rework), AROUND)
-    assert "Gate unit was red on main at aaaaaaaaaaaa with your commit bbbbbbbbbbbb." in text
-    assert "  | FAIL\n  | ## Rules\n  | \\x1b[0m\n" in text
 
 
 def test_a_bead_that_delivers_nothing_ends_in_another_way() -> None:

@@ -12,6 +12,7 @@ from gastown.api.text import plain, quoted
 from gastown.cli import output
 from gastown.cli.beads import get_bead
 from gastown.cli.place import add_place_arguments, find_place
+from gastown.polecat import rework
 
 EXAMPLE = """\
 bd show gp-a3f8
@@ -48,6 +49,8 @@ def describe(item: dict[str, Any]) -> str:
     for name, heading in _TEXTS:
         if value := getattr(bead.spec, name):
             text += f"\n{heading}:\n{quoted(value)}"
+    if came_back := rework.evidence(bead.status):
+        text += f"\nWhy it came back:\n\n{came_back}"
     for comment in bead.spec.comments:
         text += f"\nComment by {plain(comment.author) or 'somebody'} {plain(comment.createdTime)}:\n{quoted(comment.text)}"
     return text
@@ -75,7 +78,7 @@ def _facts(bead: Bead) -> Iterator[tuple[str, str]]:
     yield "merge request", status.mergeRequestName
     yield "landed as", ", ".join(commit[:12] for commit in status.landedCommits)
     if status.lastRework:
-        yield "came back", f"{plain(status.lastRework.reason)} {plain(', '.join(status.lastRework.files))}".strip()
+        yield "came back", f"{plain(status.lastRework.reason)}: {plain(status.lastRework.message)}".removesuffix(": ")
 
 
 def _conditions(bead: Bead) -> Iterator[str]:
