@@ -241,6 +241,24 @@ def test_a_landing_whose_news_were_lost_is_told_at_the_next_look(town: QueueTown
     assert (town.phase(name), town.requests[name].status.landedCommit) == ("Landed", landed)
 
 
+def test_a_gate_run_whose_start_was_not_told_is_told_by_the_next_refinery(town: QueueTown) -> None:
+    name = town.submit("gr-1", work(town, {"a": b"1"}))
+    town.look()
+    town.verify(name)
+    before = town.requests[name]
+    town.look()
+    (run,) = town.running()
+    town.requests[name] = before  # killed between the GateRun and the request's status
+    town.restarted()
+    town.look()
+    assert (town.phase(name), town.requests[name].status.candidate) == ("Gating", run.spec.candidate)
+    town.requests[name] = before
+    town.finish(run, reasons.PASSED)
+    town.restarted()
+    town.look()
+    assert (town.phase(name), town.requests[name].status.candidate) == ("Landed", run.spec.candidate)
+
+
 def test_finished_gate_runs_are_deleted_after_their_time_and_candidates_let_go(town: QueueTown) -> None:
     town.submit("gr-1", work(town, {"a": b"1"}))
     town.settle()

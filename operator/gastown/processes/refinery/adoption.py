@@ -64,7 +64,7 @@ def publish(repository: Repository, rig: Rig, main: str, local_upstreams: Path |
         push_branch(repository, url, rig.spec.git.branch, main)
     except (GitopsError, OSError) as error:
         return "False", reasons.PUSH_FAILED, str(error)
-    return "True", reasons.PUSHED, f"{rig.spec.git.branch} of the upstream contains {main}"
+    return "True", reasons.PUSHED, f"{rig.spec.git.branch} of the upstream contains it"
 
 
 def _not_ready(rig: Rig, reason: str, message: str) -> Condition:

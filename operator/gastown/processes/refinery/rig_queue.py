@@ -115,6 +115,7 @@ class MergeQueue:
         for _ in range(ROUNDS_PER_LOOK):
             if not self._round(seen, requests, result, now):
                 break
+        self._tell_gating(seen, requests, result, now)
         self._tell_waiting(requests, result, now)
         self._collect(seen, now, result)
         self._summarise(rig, requests, result)
@@ -164,6 +165,9 @@ class MergeQueue:
         evidence = self._evidence.get(tree)
         name = verdicts.green_run_name(mr.spec.rigName, self._digest, evidence)
         kept = mr_api.Evidence(tree=tree, gateDigest=self._digest, gateRunName=name) if evidence is not None else None
+        # From git, since the start of its gates may never have been told: a capsule holds its candidate.
+        candidate = kernel.anchor(self.repository, commit)
+        mr = _with(mr, replace(mr.status, candidate=candidate if candidate != commit else ""))
         return statuses.landed(mr, commit, kept, verdicts.results(evidence), now_time)
 
     # -- evidence
@@ -287,6 +291,17 @@ class MergeQueue:
         result.told[decision.member] = verdicts.turned_away(decision, mr, self._main(rig), self._evidence, time_text(now))
 
     # -- the rest
+
+    def _tell_gating(self, seen: Seen, requests: dict[str, MergeRequest], result: Look, now: float) -> None:
+        """Say so of members of a gate run whose start was not told: whoever started it may have died right after."""
+        anchor = kernel.anchor(self.repository, self._main(seen.rig))
+        for run in (run for run in seen.gate_runs if _is_running(run, self._digest) and run.spec.base == anchor):
+            for position, name in enumerate(run.spec.members, start=1):
+                told = result.told.get(name)
+                if told is None or told.phase == mr_api.PHASE_GATING or not _is_queued(requests[name], told):
+                    continue
+                mr = _with(requests[name], told)
+                result.told[name] = statuses.gating(mr, run.spec.candidate, position, run.metadata.name, time_text(now))
 
     def _tell_waiting(self, requests: dict[str, MergeRequest], result: Look, now: float) -> None:
         waiting = [mr for name, mr in requests.items() if name in result.told and _is_queued(mr, result.told[name])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gastown.api import conditions, gate_run, reasons
 from gastown.api import merge_request as mr_api
@@ -112,9 +113,10 @@ def _rejected(seen: MergeRequest, main: ObjectId, evidence: Evidence | None, now
     red = ", ".join(f"{gate.name} (exit code {gate.exitCode})" for gate in told if gate.verdict == gate_run.VERDICT_FAILED)
     target = seen.spec.target
     message = f"red alone on green {target} at {main[:12]}, {planner.STRIKES} times: {red} with {seen.spec.head[:12]}; {_remedy(target)}"
-    return statuses.over(
-        seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told, evidence=_red_run(seen, main, evidence)
-    )
+    red_run = _red_run(seen, main, evidence)
+    # Stated, since the start of the gates may never have been told.
+    seen = replace(seen, status=replace(seen.status, candidate=red_run.candidate if red_run is not None else ""))
+    return statuses.over(seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told, evidence=red_run)
 
 
 def _red_run(seen: MergeRequest, main: ObjectId, evidence: Evidence | None) -> mr_api.Evidence | None:
