@@ -1,4 +1,4 @@
-"""An operator in a thread of this process, against a real API server; it can be stopped in good order or killed at a chosen write."""
+"""An operator in a thread of this process, against a real API server; to have one killed, see `mortal_operator`."""
 
 from __future__ import annotations
 
@@ -20,31 +20,18 @@ SETTINGS = Settings(repository_url="http://repo.invalid:8080", session_image="ga
 
 
 class CountingClient(Client):
-    """Counts the writes by verb and kind, and dies with its operator at the n-th one if asked to.
+    """Counts the writes by verb and kind.
 
     Attributes:
         writes: What was sent, such as `PATCH beads/status`.
-        doom: Which write is the last one: it is sent, but its answer never arrives. None means never.
-        doomed: Set when that write was sent.
     """
 
     writes: Counter[str]
-    doom: int | None = None
-    doomed: asyncio.Event
 
     async def _call(self, verb: str, kind: Kind, method: str, path: str, *rest: Any, **more: Any) -> bytes:
-        if method == "GET" or kind.name == "Event":
-            return await super()._call(verb, kind, method, path, *rest, **more)
-        if self.doomed.is_set():
-            await asyncio.Event().wait()
-        self.writes[f"{method} {kind.plural}{'/status' if '/status' in path else ''}"] += 1
-        is_last = self.doom is not None and self.writes.total() >= self.doom
-        if is_last:
-            self.doomed.set()
-        answer = await super()._call(verb, kind, method, path, *rest, **more)
-        if is_last:
-            await asyncio.Event().wait()
-        return answer
+        if method != "GET" and kind.name != "Event":
+            self.writes[f"{method} {kind.plural}{'/status' if '/status' in path else ''}"] += 1
+        return await super()._call(verb, kind, method, path, *rest, **more)
 
 
 class OperatorRun:
@@ -57,9 +44,7 @@ class OperatorRun:
         stop_seconds: How long `stop` took.
     """
 
-    def __init__(
-        self, where: Configuration, namespace: str, doom: int | None = None, prepare: Callable[[Operator], None] = lambda _: None
-    ) -> None:
+    def __init__(self, where: Configuration, namespace: str, prepare: Callable[[Operator], None] = lambda _: None) -> None:
         self.writes: Counter[str] = Counter()
         self.is_dead = threading.Event()
         self.failure: BaseException | None = None
@@ -67,7 +52,6 @@ class OperatorRun:
         self.operator: Operator | None = None
         self._where = where
         self._namespace = namespace
-        self.doom = doom
         self._prepare = prepare
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
@@ -105,26 +89,18 @@ class OperatorRun:
         self._loop = asyncio.get_running_loop()
         settings = OperatorSettings((self._namespace,), SETTINGS, health_port=0)
         client = CountingClient(self._where, user_agent="gastown-operator")
-        client.writes, client.doom, client.doomed = self.writes, self.doom, asyncio.Event()
+        client.writes = self.writes
         async with client:
             self.operator = Operator(client, settings)
             self._prepare(self.operator)
             self._started.set()
-            life = asyncio.create_task(self.operator.run())
-            death = asyncio.create_task(client.doomed.wait())
-            await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
-            if death.done():
-                # As SIGKILL: nothing is finished, nothing is told. Only what was sent may have happened.
-                for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                    task.cancel()
-            death.cancel()
-            await asyncio.gather(life, return_exceptions=client.doomed.is_set())
+            await self.operator.run()
 
 
 @contextmanager
-def running_operator(where: Configuration, namespace: str, doom: int | None = None) -> Iterator[OperatorRun]:
+def running_operator(where: Configuration, namespace: str) -> Iterator[OperatorRun]:
     """An operator for the length of the block."""
-    run = OperatorRun(where, namespace, doom)
+    run = OperatorRun(where, namespace)
     run.start()
     try:
         yield run
