@@ -211,7 +211,10 @@ def test_a_nudge_on_the_lease_keeps_the_work_at_once_and_is_there_for_the_agent_
     script = 'echo half > half.txt; until [ -e "$GASTOWN_NUDGE_FILE" ]; do sleep 0.1; done; cat "$GASTOWN_NUDGE_FILE"; sleep 60'
     process = town.start(script, heartbeat_seconds=0.2)
     with town.cluster.client() as client:
-        lease = lambda: dict(client.get(LEASE, town.namespace, AGENT))  # noqa: E731
+
+        def lease() -> dict[str, Any]:
+            return client.get(LEASE, town.namespace, AGENT)
+
         eventually(lambda: lease().get("spec", {}).get("holderIdentity"), LIMIT_SECONDS, "a heartbeat came")
         nudge = f"{town.session.pod_uid} NoProgress 2025-06-15T15:06:40Z still there?"
         client.merge_patch(LEASE, town.namespace, AGENT, {"metadata": {"annotations": {labels.NUDGE: nudge}}})
