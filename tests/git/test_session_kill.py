@@ -27,8 +27,8 @@ from support.session_builder import everything_of_the_agents, git, tree_of_workt
 
 pytestmark = pytest.mark.skipif(not stepper.can_step(), reason="the table of system calls is that of Linux on x86-64")
 
-# Of about 250; the soak takes every one.
-SAMPLES = 14
+# Of about 150; the soak takes every one.
+SAMPLES = 12
 PAIRS = 4
 TAKE = """
 import sys
@@ -127,38 +127,41 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
 
 
 def calls_of_a_checkpoint(workplace: Workplace) -> int:
-    workplace.work()
-    was_killed, said = workplace.checkpoint_killed_before(0)
-    assert not was_killed
+    """Of one that is not the first: that also makes folders for its ref and its objects."""
+    for _ in range(2):
+        workplace.work()
+        was_killed, said = workplace.checkpoint_killed_before(0)
+        assert not was_killed
     return int(said.split()[2])
 
 
-def try_every(workplace: Workplace, calls: Iterator[int] | range) -> int:
-    """Kill before each of these calls; how many of the kills came before the checkpoint's end."""
-    killed = 0
-    for call in calls:
-        workplace.work()
-        before = everything_of_the_agents(workplace.here)
-        was_killed, said = workplace.checkpoint_killed_before(call)
-        when = f"before call {call}: {said}"
-        workplace.check_that_nothing_happened(before, when)
-        workplace.check_that_the_next_one_keeps_all(when)
-        workplace.forget_locks()
-        killed += was_killed
-    return killed
+def try_call(workplace: Workplace, call: int) -> bool:
+    """Kill before this call; whether the kill came before the checkpoint's end."""
+    workplace.work()
+    before = everything_of_the_agents(workplace.here)
+    was_killed, said = workplace.checkpoint_killed_before(call)
+    when = f"before call {call}: {said}"
+    workplace.check_that_nothing_happened(before, when)
+    workplace.check_that_the_next_one_keeps_all(when)
+    workplace.forget_locks()
+    return was_killed
 
 
 def test_a_checkpoint_killed_before_any_of_a_sample_of_its_system_calls_costs_the_agent_nothing(workplace: Workplace) -> None:
     total = calls_of_a_checkpoint(workplace)
     assert total > 50
-    calls = range(1, total + 1, max(1, total // SAMPLES))
-    assert try_every(workplace, calls) >= len(calls) - 2  # the last few may come after the end: git's processes do not run in lockstep
+    killed = [try_call(workplace, call) for call in range(1, total + 1, max(1, total // SAMPLES))]
+    assert sum(killed) >= SAMPLES - 2  # the last few may come after the end: git's processes do not run in lockstep
 
 
 @pytest.mark.soak
 def test_a_checkpoint_killed_between_any_two_system_calls_costs_the_agent_nothing(workplace: Workplace) -> None:
-    total = calls_of_a_checkpoint(workplace)
-    assert try_every(workplace, range(1, total + 10)) >= total - 10
+    calls_of_a_checkpoint(workplace)
+    call = ended = 0
+    while ended < 5:  # in a row: git's processes do not run in lockstep, so the number of calls varies a little
+        call += 1
+        ended = 0 if try_call(workplace, call) else ended + 1
+    assert call > 100
 
 
 def try_pairs(workplace: Workplace, pairs: list[tuple[int, int]]) -> None:

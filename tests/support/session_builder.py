@@ -29,7 +29,7 @@ def git(folder: Path, *arguments: str, given: bytes = b"", **variables: str) -> 
     """Run git as an agent would, with its own index and environment; the output without its line end."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8", **_IDENTITY, **variables}
     done = subprocess.run(["git", *arguments], cwd=folder, env=environment, input=given, capture_output=True, timeout=60)
-    assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr.decode()}"
+    assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace')}"
     return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
