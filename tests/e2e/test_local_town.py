@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ import pytest
 
 from gastown.local import town
 from gastown.local.chart import list_releases
+from gastown.local.control_plane_commands import API_SERVER
 from gastown.local.errors import LocalTownError
 from gastown.local.keeper import KEEPER
+from gastown.local.node.state_directory import running as containers
+from gastown.local.ports import is_free, keep_ports
 from support.cluster import FAST, SMALL_CHART, Cluster, tell, town_in
 from support.eventually import eventually
 from support.left_behind import left_behind
@@ -164,3 +168,37 @@ def test_down_after_the_agent_was_killed_ends_its_containers_too(small_town: Clu
     town.down(report=tell, directory=small_town.directory)
     assert left_behind(small_town.directory) == []
     up_again(small_town)
+
+
+def test_files_that_a_power_cut_left_half_written_or_empty_are_made_again(small_town: Cluster) -> None:
+    keep(small_town, "before-the-cut")
+    town.down(report=tell, directory=small_town.directory)
+    # Not etcd's, which has checksums and a log of its own, and not what belongs to users.
+    spared = (small_town.directory.etcd_data, small_town.directory.volumes, small_town.directory.logs, small_town.directory.upstreams)
+    files = [file for file in small_town.directory.root.rglob("*") if file.is_file() and not file.is_symlink()]
+    for number, file in enumerate(sorted(file for file in files if not any(file.is_relative_to(folder) for folder in spared))):
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2] if number % 2 else b"")
+    up_again(small_town)
+    assert town.status(directory=small_town.directory).is_up
+    assert small_town.get("configmap", "before-the-cut", "default")
+
+
+# The last one: from here on the town has another address than the fixture says.
+def test_a_port_that_a_stranger_took_meanwhile_is_left_to_him(small_town: Cluster) -> None:
+    port = keep_ports(small_town.directory.ports, [API_SERVER], [API_SERVER])[API_SERVER]
+    kill_keeper(small_town)
+    os.kill(small_town.pids()[API_SERVER], signal.SIGKILL)
+    eventually(lambda: is_free(port))
+    with socket.create_server(("127.0.0.1", port)):
+        running = town.up(report=tell, directory=small_town.directory, chart=SMALL_CHART, options=FAST)
+        status = town.status(directory=small_town.directory)
+        assert status.is_up
+        assert running.server != f"https://127.0.0.1:{port}"
+        told = {line for _, state in containers(small_town.directory.node) for line in environment_of(state.init.process_id)}
+        assert f"KUBERNETES_SERVICE_PORT={port}" not in told
+        assert f"KUBERNETES_SERVICE_PORT={running.server.rpartition(':')[2]}" in told
+
+
+def environment_of(process_id: int) -> list[str]:
+    return Path(f"/proc/{process_id}/environ").read_text().split("\0")

@@ -25,13 +25,16 @@ _PODS_GRACE_SECONDS = 15.0
 
 
 def start_node(directory: TownDirectory, control_plane: ControlPlane, programs: Programs) -> bool:
-    """Have the node's agent run. Pods go on while it is replaced.
+    """Have the node's agent run. Pods go on while it is replaced, unless the API server has another address than before.
 
     Returns:
         Whether it was started now.
     """
     file = directory.configuration / "node.json"
     content = json.dumps(node_configuration(directory, control_plane, programs), indent=1) + "\n"
+    if _server_in(file) not in ("", control_plane.server):
+        # Somebody took its port while the town was down. Containers have the old one in their environment, and would knock there for ever.
+        stop_node(directory)
     if not file.exists() or file.read_text() != content:
         write_atomically(file, content)
     # The code too: after an upgrade of gastown the new agent takes over the pods of the old one.
@@ -102,6 +105,14 @@ def node_configuration(directory: TownDirectory, control_plane: ControlPlane, pr
         "maskedPaths": [str(Path.home()), "/tmp", "/var/tmp", str(directory.root)],  # noqa: S108 - named to be covered
         "logLevel": "info",
     }
+
+
+def _server_in(file: Path) -> str:
+    """The API server in the agent's configuration, "" if there is none or it is damaged."""
+    try:
+        return str(json.loads(file.read_text())["apiServer"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _source_roots() -> list[str]:

@@ -88,22 +88,26 @@ class RunExit:
 
 
 def read_state(directory: Path) -> RunState | None:
-    """The `state` file of a run directory, or None if its container never got a process."""
+    """The `state` file of a run directory, or None if its container never got a process.
+
+    A damaged file counts as none: renames are whole, so only a power cut leaves one, and that left no process either.
+    """
     fields = _read_fields(directory / "state")
-    if fields is None:
+    try:
+        shim, init = _identity(fields["shim"]), _identity(fields["init"])
+        return RunState(shim, init, float(fields["started"]), fields["boot"], fields.get("confined") == "1")
+    except (KeyError, ValueError):
         return None
-    return RunState(
-        _identity(fields["shim"]), _identity(fields["init"]), float(fields["started"]), fields["boot"], fields.get("confined") == "1"
-    )
 
 
 def read_exit(directory: Path) -> RunExit | None:
     """The `exit` file of a run directory, or None while the container runs (or if its shim was killed)."""
     fields = _read_fields(directory / "exit")
-    if fields is None:
+    try:
+        times = float(fields["started"]), float(fields["finished"])
+        return RunExit(int(fields["code"]), *times, fields.get("reason", ""), fields.get("message", ""))
+    except (KeyError, ValueError):
         return None
-    times = float(fields["started"]), float(fields["finished"])
-    return RunExit(int(fields["code"]), *times, fields.get("reason", ""), fields.get("message", ""))
 
 
 def write_exit(directory: Path, ended: RunExit) -> None:
@@ -117,11 +121,11 @@ def current_boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def _read_fields(path: Path) -> dict[str, str] | None:
+def _read_fields(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
+        return {}
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
