@@ -174,7 +174,7 @@ def _hunks(repository: Repository, tree: ObjectId, paths: Sequence[bytes], ours:
     """The conflicts of the first files, from the tree with markers that git leaves of a merge that is not clean."""
     for path in paths[:_MAX_HUNK_FILES]:
         blob = find_file(repository, tree, path)
-        if blob is not None and repository.size_of(blob) <= _MAX_HUNK_FILE_BYTES:
+        if blob is not None and repository.size(blob) <= _MAX_HUNK_FILE_BYTES:
             yield from hunks_of(path.decode("utf-8", "surrogateescape"), repository.read(blob), ours, theirs)
 
 

@@ -152,17 +152,6 @@ class Repository:
         except (KeyError, ValueError) as error:
             raise ObjectMissing(f"object {object_id}", "not in the repository", remedy="push or fetch it first") from error
 
-    def size_of(self, object_id: ObjectId) -> int:
-        """Size of an object in bytes, without reading it.
-
-        Raises:
-            ObjectMissing: No such object.
-        """
-        try:
-            return int(self._git.odb.read_header(object_id)[1])
-        except (KeyError, ValueError) as error:
-            raise ObjectMissing(f"object {object_id}", "not in the repository", remedy="push or fetch it first") from error
-
     def size(self, object_id: ObjectId) -> int:
         """Bytes of an object, without reading it.
 

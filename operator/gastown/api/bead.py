@@ -154,7 +154,7 @@ class Rework:
     """Why the bead came back to work the last time, with the evidence.
 
     Attributes:
-        reason: Conflicted, Rejected, EmptyChange, HeadNotFound or HeadNotOnBranch.
+        reason: Conflicted, Rejected, EmptyChange, or why the head was not taken in, such as HeadNotFound.
         base: Tip of the target branch it was tried on.
         head: The submitted head.
         candidate, tree: The merge of both that the gates said no to, and its tree.

@@ -13,13 +13,12 @@ from gastown.decide.times import time_text
 FILES_LIMIT = 200
 HUNKS_LIMIT = 16
 EARLIER_LIMIT = 16
-# Condition that tells why, by reason; what happened and what to do next is written once, by whoever set it.
+# Condition that tells why, by reason; what happened and what to do next is written once, by whoever set it. For all other reasons the
+# head was not taken in.
 _TOLD_BY = {
     reasons.REJECTED: conditions.LANDED,
     reasons.CONFLICTED: conditions.LANDED,
     reasons.EMPTY_CHANGE: conditions.VERIFIED,
-    reasons.HEAD_NOT_FOUND: conditions.HEAD_PINNED,
-    reasons.HEAD_NOT_ON_BRANCH: conditions.HEAD_PINNED,
 }
 
 
@@ -33,7 +32,7 @@ def evidence_of(mr: MergeRequest, reason: str, now: float) -> Rework:
     red = next((gate for gate in mr.status.gateResults if gate.verdict == "Failed"), None)
     conflict = mr.status.conflict or merge_request.MergeConflict()
     run = mr.status.evidence if mr.status.evidence is not None and reason == reasons.REJECTED else merge_request.Evidence()
-    told = conditions.find_condition(mr.status.conditions, _TOLD_BY.get(reason, ""))
+    told = conditions.find_condition(mr.status.conditions, _TOLD_BY.get(reason, conditions.HEAD_PINNED))
     return Rework(
         reason=reason,
         mergeRequestName=mr.metadata.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gastown.actions import Emit, SetStatus
 from gastown.api import conditions, labels
 from gastown.api.agent_profile import SessionLimits
@@ -71,10 +73,10 @@ def test_evidence_of_a_rejection_is_the_red_gate_its_log_and_what_it_was_run_on(
     )
 
 
-def test_evidence_of_a_head_that_was_never_found_says_what_to_push() -> None:
-    told = build.condition("HeadPinned", "False", "HeadNotFound", message="push the branch")
-    what = build.merge_request(status={"conditions": [told]})
-    assert evidence_of(what, "HeadNotFound", NOON).message == "push the branch"
+@pytest.mark.parametrize(("type_", "reason"), [("HeadPinned", "HeadNotFound"), ("HeadPinned", "UnusableTree"), ("Verified", "EmptyChange")])
+def test_evidence_of_what_never_came_into_the_queue_says_what_to_do_about_it(type_: str, reason: str) -> None:
+    told = build.condition(type_, "False", reason, message="push something else")
+    assert evidence_of(build.merge_request(status={"conditions": [told]}), reason, NOON).message == "push something else"
 
 
 def test_a_second_return_keeps_the_first_in_short_and_the_newest_whole() -> None:

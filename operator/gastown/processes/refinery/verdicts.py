@@ -116,7 +116,8 @@ def _rejected(seen: MergeRequest, main: ObjectId, evidence: Evidence | None, now
     red_run = _red_run(seen, main, evidence)
     # Stated, since the start of the gates may never have been told.
     seen = replace(seen, status=replace(seen.status, candidate=red_run.candidate if red_run is not None else ""))
-    return statuses.over(seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told, evidence=red_run)
+    status = statuses.over(seen, mr_api.PHASE_REJECTED, reasons.REJECTED, message, now_time, results=told, evidence=red_run)
+    return replace(status, strikes=max(planner.STRIKES, evidence.reds if evidence is not None else 0))
 
 
 def _red_run(seen: MergeRequest, main: ObjectId, evidence: Evidence | None) -> mr_api.Evidence | None:
