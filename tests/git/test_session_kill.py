@@ -155,6 +155,7 @@ def test_a_checkpoint_killed_before_any_of_a_sample_of_its_system_calls_costs_th
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_a_checkpoint_killed_between_any_two_system_calls_costs_the_agent_nothing(workplace: Workplace) -> None:
     calls_of_a_checkpoint(workplace)
     call = ended = 0
@@ -182,6 +183,7 @@ def test_the_next_checkpoint_may_be_killed_too(workplace: Workplace) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_the_next_checkpoint_may_be_killed_too_anywhere(workplace: Workplace) -> None:
     total = calls_of_a_checkpoint(workplace)
     places = range(1, total, total // 12)

@@ -375,7 +375,8 @@ def test_whatever_an_agent_did_the_next_one_finds_it_or_is_told_what_is_missing(
 
 
 @pytest.mark.soak
-@settings(max_examples=500, deadline=None)
+@pytest.mark.timeout(1800)
+@settings(max_examples=200, deadline=None)
 @given(changes=CHANGES)
 def test_whatever_an_agent_did_often_the_next_one_finds_it_or_is_told_what_is_missing(
     changes: list[tuple[str, bytes, bytes]], tmp_path_factory: pytest.TempPathFactory
