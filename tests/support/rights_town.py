@@ -14,13 +14,15 @@ import pytest
 from gastown.api.kinds import AGENT, AGENT_PROFILE, BEAD, CONVOY, GATE_RUN, LEASE, MERGE_REQUEST, POD, RIG, SERVICE_ACCOUNT
 from gastown.api.names import display_actor
 from gastown.decide.session_pod import SessionSettings, session_pod
+from gastown.kube import paths
+from gastown.kube.errors import Invalid
 from gastown.kube.rest import Client
 from gastown.local.control_plane_commands import Options
 from support import build
 from support.cluster import running
 from support.eventually import eventually
 from support.installed_chart import SYSTEM, Installation
-from support.manifests import manifest
+from support.manifests import HEAD, manifest
 from support.rights_table import Identity, RightsTable, read_table
 
 TOWN, VILLAGE, PEOPLE = "town", "village", "people"
@@ -60,7 +62,7 @@ class RightsTown:
             "me": me,
             "me_lease": me if in_town else OTHER,
             "uid": self.pods[identity.name]["metadata"]["uid"] if identity.session else "",
-            "display": display_actor(role, rig, me) if in_town else me,
+            "display": display_actor(role, rig, me) if in_town and me.startswith(f"{rig}-") else me,
             "rig": rig,
             "other": OTHER,
             "new": f"gp-new{identity.name.replace('-', '')}",
@@ -94,6 +96,7 @@ def rights_town(root: Path, table: RightsTable) -> Iterator[RightsTown]:
             tokens = {one.name: installed.token_of(one.namespace, one.short, pods.get(one.name)) for one in identities}
             town = RightsTown(installed, table, tokens, pods)
             eventually(lambda: town.clients["editor"].list_all(BEAD, TOWN), 60, "people's aggregated roles")
+            eventually(lambda: _is_foreign_submission_refused(town), 90, "the server knows the kind that a policy asks")
             yield town
             for client in town.clients.values():
                 client.close()
@@ -107,7 +110,21 @@ def start_session(administrator: Client, operator: Client, identity: Identity) -
     subject = build.agent(name, rigName=identity.session, meta={"namespace": namespace, "uid": agent["metadata"]["uid"]})
     bead = build.bead("gp-foreign" if name == OTHER else f"gp-own-{identity.name}")
     wanted = session_pod(subject, bead, build.rig(identity.session), build.profile(), 1, SETTINGS)
-    return operator.create(POD, wanted)
+    pod = operator.create(POD, wanted)
+    told = {"session": {"uid": pod["metadata"]["uid"], "beadName": bead.metadata.name}}
+    operator.merge_patch(AGENT, namespace, name, {"status": told}, subresource="status")
+    return pod
+
+
+def _is_foreign_submission_refused(town: RightsTown) -> bool:
+    me = town.table.identities["agent"].short
+    fields = {"beadName": "gp-foreign", "agentName": me, "branch": f"polecat/{me}/gp-foreign"}
+    path = paths.with_query(paths.collection(MERGE_REQUEST, TOWN), dryRun="All")
+    try:
+        town.clients["agent"].request("POST", path, manifest(MERGE_REQUEST, TOWN, f"gp-foreign-{HEAD[:12]}", **fields))
+    except Invalid:
+        return True
+    return False
 
 
 def _admit_everybody(administrator: Client, identities: list[Identity]) -> None:
