@@ -44,7 +44,13 @@ class OperatorRun:
         stop_seconds: How long `stop` took.
     """
 
-    def __init__(self, where: Configuration, namespace: str, prepare: Callable[[Operator], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        where: Configuration,
+        namespace: str,
+        prepare: Callable[[Operator], None] = lambda _: None,
+        settings: Settings = SETTINGS,
+    ) -> None:
         self.writes: Counter[str] = Counter()
         self.is_dead = threading.Event()
         self.failure: BaseException | None = None
@@ -53,6 +59,7 @@ class OperatorRun:
         self._where = where
         self._namespace = namespace
         self._prepare = prepare
+        self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
@@ -87,7 +94,7 @@ class OperatorRun:
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
-        settings = OperatorSettings((self._namespace,), SETTINGS, health_port=0)
+        settings = OperatorSettings((self._namespace,), self._settings, health_port=0)
         client = CountingClient(self._where, user_agent="gastown-operator")
         client.writes = self.writes
         async with client:
@@ -98,9 +105,9 @@ class OperatorRun:
 
 
 @contextmanager
-def running_operator(where: Configuration, namespace: str) -> Iterator[OperatorRun]:
+def running_operator(where: Configuration, namespace: str, settings: Settings = SETTINGS) -> Iterator[OperatorRun]:
     """An operator for the length of the block."""
-    run = OperatorRun(where, namespace)
+    run = OperatorRun(where, namespace, settings=settings)
     run.start()
     try:
         yield run

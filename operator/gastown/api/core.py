@@ -60,6 +60,16 @@ class PodSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PodCondition:
+    """One observation about a pod; its times may be null, and nobody here needs them."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodStatus:
     """How a pod is."""
 
@@ -67,7 +77,7 @@ class PodStatus:
     reason: str = ""
     message: str = ""
     startTime: str = ""
-    conditions: list[Condition] = field(default_factory=list)
+    conditions: list[PodCondition] = field(default_factory=list)
     initContainerStatuses: list[ContainerStatus] = field(default_factory=list)
     containerStatuses: list[ContainerStatus] = field(default_factory=list)
 

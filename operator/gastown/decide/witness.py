@@ -175,7 +175,7 @@ def why_not_started(pod: Pod) -> str:
         waiting = status.state.waiting
         if waiting is not None and waiting.reason not in ("", "PodInitializing", "ContainerCreating"):
             return f"container {status.name}: {waiting.reason}: {waiting.message}"[:_PROBLEM_LIMIT].rstrip(": ")
-    scheduled = conditions.find_condition(pod.status.conditions, "PodScheduled")
+    scheduled = next((told for told in pod.status.conditions if told.type == "PodScheduled"), None)
     if scheduled is not None and scheduled.status == "False":
         return f"{scheduled.reason}: {scheduled.message}"[:_PROBLEM_LIMIT].rstrip(": ")
     return ""

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from gastown.actions import Action, Create, Delete, Emit, PatchSpec, SetStatus, Wake
 from gastown.api import conditions, labels, reasons
 from gastown.api.agent import Agent, AgentSession, AgentStatus
-from gastown.api.core import ContainerState, ContainerStateRunning, ContainerStateWaiting, ContainerStatus, Pod, PodSpec, PodStatus
+from gastown.api.core import (
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateWaiting,
+    ContainerStatus,
+    Pod,
+    PodCondition,
+    PodSpec,
+    PodStatus,
+)
 from gastown.api.meta import Condition
 from gastown.decide import session, session_status, witness
 from gastown.decide.session_pod import SessionSettings
@@ -48,7 +57,7 @@ def waiting(container: str = "checkout", reason: str = "ImagePullBackOff", messa
 
 def unscheduled(message: str = "0/1 nodes are available") -> Pod:
     """A pod that no node takes."""
-    told = [Condition(type="PodScheduled", status="False", reason="Unschedulable", message=message)]
+    told = [PodCondition(type="PodScheduled", status="False", reason="Unschedulable", message=message)]
     return dataclasses.replace(build.session_pod(phase="Pending"), status=PodStatus(phase="Pending", conditions=told))
 
 
