@@ -39,5 +39,8 @@ def quote_log(log: Path, since: int = 0) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return f"\nIts log {log} does not exist."
-    shown = "\n".join(f"  | {line[:400]}" for line in lines[-TAIL_LINES:])
+    # A Go program that gives up says why, and then prints its stack: the reason is what counts.
+    panics = [number for number, line in enumerate(lines) if '"level":"panic"' in line or line.startswith("panic:")]
+    begin = panics[0] if panics else max(0, len(lines) - TAIL_LINES)
+    shown = "\n".join(f"  | {line[:400]}" for line in lines[begin : begin + TAIL_LINES])
     return f"\nIts log is {log}" + (f" and ends:\n{shown}" if shown else " and is empty.")

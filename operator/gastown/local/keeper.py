@@ -7,6 +7,7 @@ and the next `gt up` starts a new one.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -106,7 +107,8 @@ def main() -> None:
 
 
 def _say(line: str) -> None:
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)
+    with contextlib.suppress(OSError):  # a full disk ends the etcd that we are to start again, and must not end us
+        print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,7 +142,7 @@ def up(
     """
     place = directory or town_directory(name)
     chart_folder = chart or default_chart()
-    with place.lock(report):
+    with _telling_of_the_disk(place), place.lock(report):
         programs = find_programs(report)
         _check_repo_address(place)
         wanted = replace(options or Options(), default_namespace=TOWN_NAMESPACE)
@@ -169,7 +171,7 @@ def down(name: str = DEFAULT_TOWN, *, report: Report, directory: TownDirectory |
     if not place.root.exists():
         report(f"town {place.name} was never up: {place.root} does not exist")
         return
-    with place.lock(report):
+    with _telling_of_the_disk(place), place.lock(report):
         place.create()
         # It waits for the lock that we hold, or sleeps: it can not start again what is stopped below.
         ChildProcesses(place).stop(KEEPER, _KEEPER_GRACE_SECONDS)
@@ -203,6 +205,17 @@ def status(name: str = DEFAULT_TOWN, *, directory: TownDirectory | None = None) 
 def upstreams_directory(name: str = DEFAULT_TOWN) -> Path:
     """Folder for bare repositories that a Rig of this town may name as its file:// upstream, by file:///srv/upstreams/NAME.git."""
     return town_directory(name).upstreams
+
+
+@contextmanager
+def _telling_of_the_disk(directory: TownDirectory) -> Iterator[None]:
+    """A disk that takes nothing more, as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise LocalTownError(f"town {directory.name}: {error.strerror} in {directory.root}; make room there, then try again") from error
 
 
 def _check_repo_address(directory: TownDirectory) -> None:

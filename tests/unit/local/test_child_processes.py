@@ -166,6 +166,14 @@ def test_a_process_that_ended_by_itself_is_told_with_the_end_of_its_own_log(dire
     assert "older run" not in str(error.value)
 
 
+def test_the_reason_of_a_panic_is_quoted_and_not_the_end_of_its_stack(directory: TownDirectory) -> None:
+    stack = "".join(f"main.function{number}()\\n" for number in range(40))
+    command = Command(["sh", "-c", f"printf 'started\\npanic: no space left on device\\n{stack}'; sleep 600"])
+    started(directory, "failing", command)
+    eventually(lambda: "function39" in directory.log_of("failing").read_text())
+    assert "panic: no space left on device" in ChildProcesses(directory).quote_log("failing")
+
+
 def test_a_program_that_is_missing_is_named(directory: TownDirectory) -> None:
     with pytest.raises(LocalTownError, match="sleeper: can not run /no/such/program: no such program"):
         ChildProcesses(directory).ensure("sleeper", Command(["/no/such/program"]))

@@ -144,6 +144,20 @@ def test_nothing_is_started_while_somebody_brings_the_town_up_or_down(kept: Kept
     assert not kept.runs("sleeper")
 
 
+def test_a_keeper_that_can_not_write_its_log_goes_on(kept: Kept) -> None:
+    before = kept.start()
+    command = [*keeper_command(kept.directory).arguments]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full, stderr=full) as keeper:
+        try:
+            for _ in range(2):
+                kept.kill()
+                eventually(lambda before=before: kept.runs() and kept.find() != before, 30, "the sleeper is back")  # type: ignore[misc]
+                before = kept.find()
+            assert keeper.poll() is None
+        finally:
+            keeper.kill()
+
+
 def test_a_killed_keeper_costs_nothing_and_the_next_one_goes_on(kept: Kept) -> None:
     before = kept.start()
     kept.processes.ensure(KEEPER, keeper_command(kept.directory))

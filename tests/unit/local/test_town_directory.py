@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import stat
 import subprocess
 import sys
@@ -88,3 +89,15 @@ def test_an_error_shows_the_end_of_the_log_and_where_it_is(tmp_path: Path) -> No
     assert "does not exist" in quote_log(tmp_path / "none.log")
     log.write_bytes(b"\xff\xfe not text\n")
     assert "not text" in quote_log(log)
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = TownDirectory("test", tmp_path / "town")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    directory.create()
+    monkeypatch.setattr(town, "stop_node", refuse)  # a disk can not be filled here
+    with pytest.raises(LocalTownError, match="town test: No space left on device in "):
+        town.down(report=lambda _: None, directory=directory)

@@ -130,8 +130,7 @@ class ContainerRunner:
         if container.is_stopping:
             await ended.wait()
             return
-        container.is_stopping = True
-        container.is_ready = False
+        container.is_stopping = True  # and ready until it has ended, as far as its probe said so: what drains it goes by the deletion
         self._health.forget(container.name)
         self._wake()
         loop = asyncio.get_running_loop()

@@ -69,8 +69,9 @@ def build_specification(
         hosts_file: Shown as /etc/hosts.
 
     Raises:
-        ContainerProblem: There is no command.
+        ContainerProblem: There is no command, or it is to run as root and must not.
     """
+    _check_user(pod, container)
     arguments = [expand(each, environment) for each in [*(container.get("command") or []), *(container.get("args") or [])]]
     if not container.get("command"):
         raise ContainerProblem("no command is given; the process node runs no images, so set `command` to a program that is on PATH")
@@ -96,6 +97,13 @@ def build_specification(
         specification["plan"] = plan_root([*own, *binds], view.masked, view.visible, str(directory / "scratch"))
         return specification
     return _unconfined(specification, {bind.target: bind.source for bind in binds} | {termination_path: str(termination_log)})
+
+
+def _check_user(pod: Mapping[str, Any], container: Mapping[str, Any]) -> None:
+    """What a kubelet would refuse is refused here too, though every container runs as the user of the node."""
+    context = {**(pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
+    if context.get("runAsNonRoot") and context.get("runAsUser") == 0:
+        raise ContainerProblem("runAsUser is 0 and runAsNonRoot is true; set runAsUser to another user, or leave out runAsNonRoot")
 
 
 def _unconfined(specification: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:

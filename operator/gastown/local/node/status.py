@@ -49,11 +49,12 @@ def pod_status(pod: Mapping[str, Any], containers: Sequence[Container], facts: P
         "hostIPs": [{"ip": NODE_ADDRESS}],
         "startTime": timestamp(facts.started),
         "conditions": _conditions(pod, containers, facts, phase, initialized=initialized, now=now),
-        "containerStatuses": [_container_status(pod, each, facts, now, initialized=initialized) for each in mains],
+        "containerStatuses": [_container_status(pod, each, facts, now) for each in mains],
     }
     if before:
-        status["initContainerStatuses"] = [_container_status(pod, each, facts, now, initialized=initialized) for each in before]
-    if facts.failure_reason:
+        status["initContainerStatuses"] = [_container_status(pod, each, facts, now) for each in before]
+    # Not while anything of it still runs: a pod that is told to have failed frees what it holds.
+    if facts.failure_reason and phase == "Failed":
         status |= {"reason": facts.failure_reason, "message": facts.failure_message}
     if generation := pod["metadata"].get("generation"):
         status["observedGeneration"] = generation
@@ -93,10 +94,10 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _container_status(pod: Mapping[str, Any], container: Container, facts: PodFacts, now: float, *, initialized: bool) -> dict[str, Any]:
+def _container_status(pod: Mapping[str, Any], container: Container, facts: PodFacts, now: float) -> dict[str, Any]:
     run = container.current
     is_done_init = container.role is Role.INIT and container.last_exit is not None and container.last_exit.code == 0
-    state, last_state = _states(pod, container, facts, now, initialized=initialized)
+    state, last_state = _states(pod, container, facts, now)
     status: dict[str, Any] = {
         "name": container.name,
         "image": container.spec.get("image", ""),
@@ -112,13 +113,11 @@ def _container_status(pod: Mapping[str, Any], container: Container, facts: PodFa
     return status
 
 
-def _states(
-    pod: Mapping[str, Any], container: Container, facts: PodFacts, now: float, *, initialized: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _states(pod: Mapping[str, Any], container: Container, facts: PodFacts, now: float) -> tuple[dict[str, Any], dict[str, Any]]:
     run, policy = container.current, pod["spec"].get("restartPolicy", "Always")
     before = _terminated(pod, container, container.previous) if container.previous is not None else {}
     if run is None:
-        default = "ContainerCreating" if initialized or container.role is not Role.MAIN else "PodInitializing"
+        default = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
         return _waiting(container.waiting_reason or default, container.waiting_message), before
     if run.exit is None:
         return {"running": {"startedAt": timestamp(run.started)}}, before
