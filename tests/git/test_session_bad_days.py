@@ -67,7 +67,8 @@ def is_kept(served: Served, here: Session) -> bool:
 
 def run_script(wrapper: list[str], script: str, served: Served, workspace: Path) -> list[dict[str, object]]:
     command = [*wrapper, sys.executable, "-c", PRELUDE + script, str(served.path), str(workspace)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    python_path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": python_path}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -109,13 +110,19 @@ checkout(here)
 (here.worktree / "folder" / "file").write_text("x")
 (here.worktree / "folder").chmod(0)
 (here.worktree / "greet.py").chmod(0)
+(here.worktree / "tracked").mkdir()
+(here.worktree / "tracked" / "file").write_text("x")
+Git(here.worktree).run("add", "tracked")
+Git(here.worktree).run("commit", "--quiet", "-m", "x", "--", "tracked")
+(here.worktree / "tracked").chmod(0)
 kept = Checkpointer(here, Git(here.worktree)).take()
 print(json.dumps({"left_out": sorted(kept.left_out)}))
-(here.worktree / "folder").chmod(0o755)
+for name in ("folder", "tracked"): (here.worktree / name).chmod(0o755)
 """
     (told,) = run_script(AS_ORDINARY_USER, script, served, tmp_path / "workspace")
-    assert told["left_out"] == ["closed", "folder/", "greet.py"]
-    assert set(git(served.path, "ls-tree", "-r", "--name-only", REF).splitlines()) == {"README", "greet.py", "old.txt", "half"}
+    assert told["left_out"] == ["closed", "folder/", "greet.py", "tracked/", "tracked/file"]
+    names = git(served.path, "ls-tree", "-r", "--name-only", REF).splitlines()
+    assert names == ["README", "greet.py", "half", "old.txt", "tracked/file"]  # what was committed stays as it was
 
 
 @pytest.mark.skipif(bool(AS_ORDINARY_USER) and not shutil.which("setpriv"), reason="root without setpriv can not give up its rights")

@@ -96,6 +96,27 @@ def test_work_of_another_agent_is_taken_over_from_its_checkpoint(server: git_ser
     assert (nux.worktree / "new.txt").read_text() == "half\n"
 
 
+def test_after_a_kill_another_agent_finds_the_checkpoint_and_no_third_one_can_slip_in_something_newer(
+    server: git_server.Server, here: Session, tmp_path: Path
+) -> None:
+    identities = server.authenticator.identities
+    identities.update(furiosa=replace(git_server.FURIOSA, bead=here.bead), nux=replace(git_server.NUX, bead="gp-other"))
+    checkout(here)
+    (here.worktree / "new.txt").write_text("half\n")
+    kept = Checkpointer(here, Git(here.worktree)).take()  # and killed: nobody is told
+    (tmp_path / "nux").write_text("nux")
+    nux = replace(here, agent="greeter-nux", workspace=tmp_path / "second", token_file=str(tmp_path / "nux"))
+    elsewhere = replace(nux, bead="gp-other", workspace=tmp_path / "elsewhere")
+    checkout(elsewhere)
+    evil = git(elsewhere.worktree, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "x", GIT_COMMITTER_DATE="@4000000000 +0000")
+    for ref in (nux.checkpoint_ref, f"refs/heads/{nux.branch}"):
+        with pytest.raises(GitError, match="this session works on gp-other"):
+            Git(elsewhere.worktree).run("push", "origin", f"{evil}:{ref}")
+    identities["nux"] = replace(git_server.NUX, bead=here.bead)
+    assert checkout(nux).restored == kept.commit
+    assert (nux.worktree / "new.txt").read_text() == "half\n"
+
+
 def test_the_init_step_of_a_gate_brings_exactly_the_signed_tree_also_after_a_first_try_was_killed(
     server: git_server.Server, tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 from gastown.api import labels
 from gastown.api.kinds import BEAD, LEASE, MERGE_REQUEST
 from gastown.api.rig import Gate
+from gastown.decide.session_pod import GRACE_SECONDS
 from gastown.polecat.checkout import checkout
+from gastown.polecat.descendants import descendants
 from gastown.polecat.session import Session
 from support import session_pod as pod
 from support.cluster import Cluster
@@ -262,6 +266,42 @@ def test_commits_of_a_session_that_died_before_it_could_submit_are_submitted_by_
     town.session = again
     _, _, message = town.run("true")
     assert (message["outcome"], message["head"]) == ("Submitted", town.served.tip(BRANCH))
+
+
+def test_work_of_a_session_killed_without_a_word_is_handed_in_by_another_agent(api_server: Cluster, namespace: str, tmp_path: Path) -> None:
+    town = Town(api_server, namespace, tmp_path)
+    process = town.start("echo bonjour > greet.py; echo '*.log' > .gitignore; touch x.log; sleep 600", checkpoint_seconds=1)
+    kept = eventually(lambda: town.served.tip(CHECKPOINT), LIMIT_SECONDS)
+    for pid in (*descendants(process.pid), process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=LIMIT_SECONDS)
+    other = "greeter-max"
+    pod.make_agent(api_server, namespace, other)
+    with api_server.client() as client:
+        client.merge_patch(BEAD, namespace, BEAD_ID, {"spec": {"assignee": other}})
+    town.account = pod.mount_account(api_server, namespace, other, tmp_path / "account-of-max")
+    town.session = replace(town.session, agent=other, workspace=tmp_path / "second", checkpoint_seconds=0)
+    assert checkout(town.session).restored == kept
+    code, output, message = town.run('cat "$GASTOWN_CONTEXT_FILE" && git add -A && git commit -qm "Greet in French"')
+    assert (code, message["outcome"]) == (0, "Submitted"), output
+    assert "Ignored files are not kept; there were: x.log." in output
+    assert git(town.served.path, "show", f"{message['head']}:greet.py") == "bonjour"
+    assert git(town.served.path, "log", "--format=%s", message["head"]) == "Greet in French\nChange"
+
+
+@pytest.mark.soak
+def test_sigterm_leads_to_a_termination_message_within_the_grace_period_though_the_server_never_answers(town: Town) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        git(town.session.repository, "config", "remote.origin.url", f"http://127.0.0.1:{deaf.getsockname()[1]}/town/greeter.git")
+        process = town.start("echo half > half.py; trap '' TERM; sleep 600")
+        eventually((town.session.worktree / "half.py").exists, LIMIT_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=GRACE_SECONDS)
+    message = pod.termination_message(town.session)
+    assert (message["outcome"], message["reason"], message["checkpoint"]) == ("Handoff", "Stopped", "")
+    assert "the last checkpoint could not be kept: git push: no end after 15 s" in message["message"]
+    assert git(town.session.repository, "show", f"{CHECKPOINT}:half.py") == "half"
 
 
 def test_hostile_words_in_a_bead_stay_words(api_server: Cluster, namespace: str, tmp_path: Path) -> None:
