@@ -211,7 +211,7 @@ def test_a_restarted_container_shows_its_previous_end() -> None:
 
 
 def test_main_containers_say_that_the_pod_is_initializing() -> None:
-    status = pod_status(pod(), [container(Role.INIT, run(), name="prepare"), container()], FACTS, NOON)
+    status = pod_status(pod(initContainers=[{"name": "prepare"}]), [container(Role.INIT, run(), name="prepare"), container()], FACTS, NOON)
     assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
     assert status["conditions"][1]["message"] == "containers with incomplete status: [prepare]"
     assert not is_initialized([container(Role.INIT, run(), name="prepare"), container()])
