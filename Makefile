@@ -48,8 +48,9 @@ bench: $(VENV)/.ready ## Every benchmark, or some: make bench ONLY=name,...; a t
 
 ##@ Work on it
 .PHONY: update
-update: ## Write what is generated: the chart's copy of the CRDs
+update: $(VENV)/.ready ## Write what is generated: the chart's copy of the CRDs, the page of rights
 	@mkdir -p charts/gastown/files && rm -rf charts/gastown/files/crds && cp -R crds charts/gastown/files/crds
+	@PYTHONPATH=tests $(BIN)/python -m support.rights_page
 
 .PHONY: clean
 clean: ## Remove the virtual environment and build results
