@@ -129,6 +129,8 @@ def decode_page(kind: Kind, data: bytes, into: Listing, path: str, *, raw: bool)
         page = _PAGE.decode(data)
     except msgspec.MsgspecError as error:
         raise ApiError(200, "Undecodable", f"the answer is no list: {error}", "list", path) from error
+    if not page.metadata.token and not page.metadata.resourceVersion.isdigit():
+        raise ApiError(200, "Undecodable", "the answer is no list: it has no resourceVersion", "list", path)
     for item in page.items:
         try:
             into.items.append(decode(kind, item, raw=raw))

@@ -35,8 +35,10 @@ def _event(kind: Kind, line: bytes, path: str, *, raw: bool) -> WatchEvent:
     try:
         frame = decode_frame(line)
         if frame.type != "ERROR":
-            return decode_event(kind, frame, raw=raw)
+            event = decode_event(kind, frame, raw=raw)
+            int(event.resource_version)
+            return event
         answer = msgspec.json.decode(frame.object, type=dict)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # ValueError: no version, so nobody could say where to go on
         raise Unavailable(0, "NoEvent", f"a line is no watch event: {error}", "watch", path, may_have_happened=True) from error
     raise error_from_status(answer, "watch", path)

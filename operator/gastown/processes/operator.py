@@ -1,20 +1,21 @@
-"""The operator: kopf as the shell (login, signals, the feed of quiet kinds), our own informers for hot kinds, our control loop.
+"""The operator: kopf for quiet kinds, our own informers for hot kinds, our control loop.
 
 It owns no state: killed at any moment, the next one lists, watches and goes on. It ends itself, with an exit code that is not 0, when a
-feed or a controller dies, because a fresh start is always right and a half-blind operator never is.
+feed or a controller dies of a bug, because a fresh start is always right and a half-blind operator never is. An API server that is away,
+slow or odd is no such reason: that is outlasted, and so is the end of kopf.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import kopf
 
@@ -31,7 +32,8 @@ from gastown.runtime.executor import Executor
 from gastown.runtime.feed import Feed
 from gastown.runtime.health import health_server
 from gastown.runtime.informer import Informer
-from gastown.runtime.kopf_feed import KopfFeed, connection_info, quieten
+from gastown.runtime.kopf_engine import KopfEngine
+from gastown.runtime.kopf_feed import KopfFeed
 from gastown.runtime.log import say
 from gastown.runtime.manager import Manager
 from gastown.runtime.metrics import Registry
@@ -92,13 +94,12 @@ class OperatorSettings:
 class Operator:
     """One operator: built in the loop that runs it.
 
-    kopf ends every task of the loop that was born after it, so the loop belongs to the operator alone.
-
     Attributes:
         client: The one identity all requests are made with.
         metrics: Of this process; writes are counted here.
         stores: What it knows.
         feeds: What keeps that up to date.
+        quiet_feeds: Those of them that kopf tells.
         controllers: What it decides.
         manager: Owner of feeds and controllers.
     """
@@ -110,17 +111,16 @@ class Operator:
         self._settings = settings
         self._registry = kopf.OperatorRegistry()
         self._stopping = asyncio.Event()
-        self._work: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
+        self.quiet_feeds = [
+            KopfFeed(client, kind, self.stores.by_kind()[kind], registry=self._registry, namespaces=settings.namespaces) for kind in QUIET
+        ]
         self.feeds = self._make_feeds()
         self.executor = Executor(
             client, self.stores.by_kind(), component=COMPONENT, metrics=self.metrics, clock=time.monotonic, wall_clock=time.time
         )
         self.controllers = make_controllers(self.stores, settings.loop, self.executor, self.feeds, self.metrics)
-        self.manager = Manager(self.feeds, self.controllers, metrics=self.metrics)
-        kopf.on.login(registry=self._registry)(self._login)
-        kopf.on.startup(registry=self._registry)(self._start)
-        kopf.on.cleanup(registry=self._registry)(self._finish)
+        engine = KopfEngine(client.configuration, self._registry, self.quiet_feeds, settings.namespaces)
+        self.manager = Manager(self.feeds, self.controllers, metrics=self.metrics, tasks=[engine.run])
 
     async def run(self) -> None:
         """Run until a signal (in the main thread) or `stop`; then decisions under way end first.
@@ -128,17 +128,19 @@ class Operator:
         Raises:
             BaseException: What a part failed with. End the process with an exit code that is not 0.
         """
-        settings = kopf.OperatorSettings()
-        quieten(settings)
-        await kopf.operator(
-            registry=self._registry,
-            settings=settings,
-            namespaces=self._settings.namespaces,
-            standalone=True,
-            stop_flag=self._stopping,
-        )
-        if self._failure is not None:
-            raise self._failure
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        work = asyncio.create_task(self._run_loop(), name="control loop")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            work.cancel()
+            await asyncio.wait([work], timeout=STOP_SECONDS)
+        if work.done() and not work.cancelled():
+            work.result()
 
     def stop(self) -> None:
         """End `run` in good order; call it in the operator's loop."""
@@ -146,44 +148,21 @@ class Operator:
 
     def _make_feeds(self) -> list[Feed]:
         by_kind, namespaces = self.stores.by_kind(), self._settings.namespaces
-        feeds: list[Feed] = [KopfFeed(self.client, kind, by_kind[kind], registry=self._registry, namespaces=namespaces) for kind in QUIET]
+        feeds: list[Feed] = [*self.quiet_feeds]
         for kind, selector in HOT.items():
             feeds += [Informer(self.client, kind, by_kind[kind], namespace=name, label_selector=selector) for name in namespaces]
         return feeds
 
-    async def _login(self, **_: Any) -> kopf.ConnectionInfo:
-        return connection_info(self.client.configuration, dt.datetime.now(dt.UTC))
-
-    async def _start(self, **_: Any) -> None:
-        """kopf begins to scan when this returns, once: what it watches must answer by then."""
-        self._work = asyncio.create_task(self._run_loop(), name="control loop")
-        synced = asyncio.ensure_future(self.manager.wait_synced())
-        await asyncio.wait([self._work, synced], return_when=asyncio.FIRST_COMPLETED)
-        synced.cancel()
-
-    async def _finish(self, **_: Any) -> None:
-        # After a signal nobody else sets it, and kopf 1.45 waits 5 s for its own waiter on it.
-        self._stopping.set()
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work], timeout=STOP_SECONDS)
-
     async def _run_loop(self) -> None:
-        try:
-            async with health_server(
-                self._settings.listen_host,
-                self._settings.health_port,
-                why_dead=self.manager.why_dead,
-                why_not_ready=self.manager.why_not_ready,
-                metrics=self.metrics,
-            ) as port:
-                say(logger, logging.INFO, "started", namespaces=",".join(self._settings.namespaces), health_port=port)
-                await self.manager.run()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as failure:  # noqa: BLE001 - whatever it is, it ends the process, through kopf's own shutdown
-            self._failure = failure
-            self._stopping.set()
+        async with health_server(
+            self._settings.listen_host,
+            self._settings.health_port,
+            why_dead=self.manager.why_dead,
+            why_not_ready=self.manager.why_not_ready,
+            metrics=self.metrics,
+        ) as port:
+            say(logger, logging.INFO, "started", namespaces=",".join(self._settings.namespaces), health_port=port)
+            await self.manager.run()
 
 
 async def run_operator(where: Configuration, settings: OperatorSettings) -> None:
@@ -199,8 +178,8 @@ def main() -> int:
         0 after a signal, 1 when a part failed, 2 when the environment is wrong.
     """
     log.set_up(os.environ.get("GASTOWN_LOG_LEVEL", "INFO"))
-    # kopf tells each event at INFO; what it is worth to us our own log says.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # kopf tells each event at INFO and each attempt at ERROR; what it is worth to us our own log says.
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)
     try:
         settings = OperatorSettings.from_environment(os.environ)
         where = configuration.in_cluster()

@@ -7,6 +7,7 @@ import logging
 from typing import Any, Protocol
 
 from gastown.kube.decoding import Listing, Undecodable
+from gastown.kube.errors import ApiError, TooManyRequests
 from gastown.runtime.log import say
 from gastown.runtime.store import Store
 
@@ -14,6 +15,11 @@ logger = logging.getLogger(__name__)
 
 # A full LIST also of what the watch says is complete: heals whatever a bug, here or there, left behind.
 RELIST_SECONDS = 600.0
+FIRST_BACKOFF_SECONDS = 0.2
+# Short, because it is how long a town stands still after its API server is back; a dozen feeds that ask this often are no load.
+LONGEST_BACKOFF_SECONDS = 5.0
+# A server that asks for more is taken at its word up to here.
+LONGEST_WISH_SECONDS = 30.0
 
 
 class Feed(Protocol):
@@ -72,6 +78,19 @@ class Pulse:
     def synced(self) -> None:
         """The store holds everything."""
         self._synced.set()
+
+
+def retry_wait(error: ApiError, failures: int, roll: float) -> float:
+    """Seconds to wait after the n-th failure in a row; longer if the server asked for it.
+
+    Args:
+        failures: 1 for the first.
+        roll: A random number in [0, 1): feeds that failed together come back apart.
+    """
+    backoff = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20), LONGEST_BACKOFF_SECONDS) * (1.0 - 0.5 * roll)
+    if isinstance(error, TooManyRequests):
+        return max(backoff, min(error.retry_after_seconds, LONGEST_WISH_SECONDS))
+    return backoff
 
 
 def take_listing(store: Store[Any], listing: Listing, namespace: str | None, pulse: Pulse, feed: str) -> None:

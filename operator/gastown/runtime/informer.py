@@ -12,8 +12,8 @@ from typing import Any
 from gastown.api.kinds import Kind
 from gastown.kube.aio import Client
 from gastown.kube.decoding import WatchEvent
-from gastown.kube.errors import ApiError, Gone
-from gastown.runtime.feed import RELIST_SECONDS, Pulse, take_listing, tell_undecodable
+from gastown.kube.errors import ApiError, Gone, Unavailable
+from gastown.runtime.feed import RELIST_SECONDS, Pulse, retry_wait, take_listing, tell_undecodable
 from gastown.runtime.log import say
 from gastown.runtime.store import Store
 
@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 # Bookmarks come every minute on a quiet stream; after this much silence the connection counts as dead.
 SILENCE_SECONDS = 90.0
-FIRST_BACKOFF_SECONDS = 0.2
-LONGEST_BACKOFF_SECONDS = 30.0
 
 
 class Informer:
@@ -82,16 +80,16 @@ class Informer:
                     failures = 0
                 else:  # over at once and without a word: not to be opened in a tight loop
                     failures += 1
-                    await self._back_off("the watch ended at once", failures)
+                    await self._back_off(self._ended_at_once(), failures)
             except Gone as error:
                 say(logger, logging.INFO, "watch_too_old", feed=self.name, message=error.message)
                 self._version = ""
                 if self.pulse.last_heard <= started:  # a server that finds every version too old would be listed in a tight loop
                     failures += 1
-                    await self._back_off(str(error), failures)
+                    await self._back_off(error, failures)
             except ApiError as error:
                 failures = 1 if self.pulse.last_heard > started else failures + 1
-                await self._back_off(str(error), failures)
+                await self._back_off(error, failures)
 
     async def _list(self) -> None:
         listing = await self._client.list_all(
@@ -118,6 +116,9 @@ class Informer:
 
     def _take(self, event: WatchEvent) -> None:
         self.pulse.heard()
+        if int(event.resource_version) < int(self._version):
+            # The server was restored from a backup: what it tells from here on is older than what it told before. List what counts now.
+            raise Gone(410, "Rewound", f"told of version {event.resource_version} after {self._version}", "watch", self.name)
         if event.undecodable is not None:
             tell_undecodable(self.name, event.undecodable, self.pulse)
             self._store.remove(event.undecodable.namespace, event.undecodable.name, event.resource_version)
@@ -128,15 +129,17 @@ class Informer:
             self._store.put(event.object)
         self._version = event.resource_version
 
-    async def _back_off(self, error: str, failures: int) -> None:
-        backoff = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20), LONGEST_BACKOFF_SECONDS)
-        wait = backoff * (1.0 - 0.5 * self._roll())
+    async def _back_off(self, error: ApiError, failures: int) -> None:
+        wait = retry_wait(error, failures, self._roll())
         self.pulse.failed()
         # A stream cut off now and then is the life of a watch; one that stays away is news.
         level = logging.WARNING if failures > 2 else logging.INFO
         say(logger, level, "feed_interrupted", feed=self.name, error=error, failures=failures, retry_seconds=round(wait, 2))
         await asyncio.sleep(wait)
         self.pulse.failed()
+
+    def _ended_at_once(self) -> Unavailable:
+        return Unavailable(0, "NoEvents", "the watch ended at once", "watch", self.name, may_have_happened=True)
 
     def _left(self) -> float:
         return self._relist_at - asyncio.get_running_loop().time()

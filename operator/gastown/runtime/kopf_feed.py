@@ -1,17 +1,18 @@
 """The feed for quiet kinds: thin kopf handlers into the store.
 
 kopf tells what changed, but neither when it has told everything nor what vanished while its watch was cut off (after a 410 it lists
-again and compares nothing). So this feed lists by itself and the store drops the ghosts: at start, every 10 minutes, and whenever kopf
-has listed, since only a LIST newer than kopf's own leaves no gap before its watch.
+again and compares nothing). So this feed lists by itself and the store drops the ghosts: at start, every 10 minutes, and whenever a
+watch of kopf's begins that follows a LIST of kopf's, since only a LIST after the begin of the watch leaves no gap. While kopf does not
+watch, for whatever reason, this feed lists often enough to go on without it.
 
-Nothing of kopf's own is written: no handler here but `on.event`, and both storages are stubs.
+Nothing of kopf's own is written: no handler here but `on.event`, and both storages are stubs. kopf runs in a thread of its own
+(`kopf_engine`); everything it tells is handed over to the loop that owns the store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -22,35 +23,37 @@ import msgspec
 
 from gastown.api.kinds import Kind
 from gastown.kube.aio import Client
-from gastown.kube.configuration import Configuration
 from gastown.kube.decoding import Undecodable
 from gastown.kube.errors import ApiError
-from gastown.runtime.feed import RELIST_SECONDS, Pulse, take_listing, tell_undecodable
+from gastown.runtime.feed import RELIST_SECONDS, Pulse, retry_wait, take_listing, tell_undecodable
 from gastown.runtime.log import say
 from gastown.runtime.store import Store
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 5.0
-# kopf has listed everything when it told of nothing listed for so long.
-QUIET_SECONDS = 1.0
-# A kind of which kopf's LIST holds nothing makes no sound; by then its watch has begun.
-SECOND_LIST_SECONDS = 30.0
+# Between LISTs while kopf does not watch.
+POLL_SECONDS = 30.0
+# Watches that begin together (one per namespace, or a link that flaps) share a LIST.
+TOGETHER_SECONDS = 0.2
 
 
 class KopfFeed:
     """Keeps a store equal to the API server's objects of one kind.
 
-    Create it before `kopf.operator()` starts, which takes its handler from the registry; `run` does the listing.
+    Create it before kopf starts, which takes its handler from the registry; `run` does the listing.
 
     Args:
         client: Lists.
         kind: Of the objects.
         store: Fed by this feed alone.
-        registry: Handed to `kopf.operator(registry=...)`.
-        namespaces: The same that `kopf.operator(namespaces=...)` is given.
+        registry: The one that kopf is started with (`KopfEngine`).
+        namespaces: Those that kopf watches.
         relist_seconds: A full LIST this often.
+        poll_seconds: The same while kopf does not watch.
         roll: Random numbers in [0, 1), so that feeds do not list in step.
+
+    Attributes:
+        kind: Of the objects.
     """
 
     def __init__(
@@ -62,62 +65,105 @@ class KopfFeed:
         registry: kopf.OperatorRegistry,
         namespaces: Sequence[str],
         relist_seconds: float = RELIST_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
         roll: Callable[[], float] = random.random,
     ) -> None:
         self.name = f"{kind.plural}/{','.join(namespaces)}"
         self.pulse = Pulse()
+        self.kind = kind
         self._client = client
-        self._kind = kind
         self._store = store
         self._namespaces = tuple(namespaces)
         self._relist_seconds = relist_seconds
+        self._poll_seconds = poll_seconds
         self._roll = roll
-        self._kopf_listed = asyncio.Event()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._list_is_due = asyncio.Event()
+        # Namespaces that kopf watches now, and those whose next watch follows a LIST of kopf's.
+        self._watched: set[str] = set()
+        self._listed: set[str] = set()
         kopf.on.event(kind.group, kind.version, kind.plural, id=f"feed-{kind.plural}", registry=registry)(self._on_event)
 
     async def run(self) -> None:
         """List until cancelled; errors of the API server are outlasted, not raised."""
-        wait = SECOND_LIST_SECONDS
+        self._home = asyncio.get_running_loop()
+        failures = 0
         while True:
             self.pulse.active()
+            self._list_is_due.clear()
             try:
                 # All first, so that "synced" means every namespace.
-                listings = [(name, await self._client.list_all(self._kind, name)) for name in self._namespaces]
+                listings = [(name, await self._client.list_all(self.kind, name)) for name in self._namespaces]
             except ApiError as error:
-                say(logger, logging.WARNING, "feed_interrupted", feed=self.name, error=error, retry_seconds=RETRY_SECONDS)
-                await asyncio.sleep(RETRY_SECONDS)
+                failures += 1
+                wait = retry_wait(error, failures, self._roll())
+                say(logger, logging.WARNING, "feed_interrupted", feed=self.name, error=error, retry_seconds=round(wait, 2))
+                await asyncio.sleep(wait)
                 continue
+            failures = 0
             for namespace, listing in listings:
                 take_listing(self._store, listing, namespace, self.pulse, self.name)
-            await self._until_list_is_due(min(wait, self._relist_seconds) * (1.0 - 0.1 * self._roll()))
-            wait = self._relist_seconds
+            await self._until_list_is_due()
 
-    async def _until_list_is_due(self, seconds: float) -> None:
+    def kopf_lists(self, namespace: str) -> None:
+        """kopf is about to list: what it then does not tell about is found by our LIST after its watch began. From kopf's thread."""
+        self._hand_over(lambda: self._listed.add(namespace))
+
+    def watch_is(self, namespace: str, *, is_open: bool) -> None:
+        """Whether kopf's watch of a namespace stands. From kopf's thread."""
+        self._hand_over(lambda: self._watch_is(namespace, is_open=is_open))
+
+    def watches_ended(self) -> None:
+        """kopf ended. From the feed's own loop."""
+        self._watched.clear()
+
+    async def _until_list_is_due(self) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while (left := until - loop.time()) > 0 and not self._kopf_listed.is_set():
+        listed = loop.time()
+        spread = 1.0 - 0.1 * self._roll()
+        while not self._list_is_due.is_set():
             self.pulse.active()  # in slices, because health takes a feed that does nothing for minutes for dead
+            is_watched = self._watched.issuperset(self._namespaces)
+            due = listed + spread * (self._relist_seconds if is_watched else min(self._poll_seconds, self._relist_seconds))
+            if (left := due - loop.time()) <= 0:
+                return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._kopf_listed.wait(), min(left, 30.0))
-        while self._kopf_listed.is_set():
-            self._kopf_listed.clear()
-            await asyncio.sleep(QUIET_SECONDS)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the result.
+                async with asyncio.timeout(min(left, POLL_SECONDS)):
+                    await self._list_is_due.wait()
+        await asyncio.sleep(TOGETHER_SECONDS)
+
+    def _watch_is(self, namespace: str, *, is_open: bool) -> None:
+        if not is_open:
+            self._watched.discard(namespace)
+            return
+        self.pulse.heard()
+        self._watched.add(namespace)
+        if namespace in self._listed:
+            self._listed.discard(namespace)
+            self._list_is_due.set()
 
     async def _on_event(self, event: Any, **_: Any) -> None:
+        type_, body = event["type"], dict(event["object"])
+        self._hand_over(lambda: self._take(type_, body))
+
+    def _take(self, type_: str | None, body: dict[str, Any]) -> None:
         self.pulse.heard()
-        if event["type"] is None:  # from a LIST of kopf's: at its start, or after a gap
-            self._kopf_listed.set()
-        body = dict(event["object"])
         metadata = body.get("metadata", {})
         namespace, name, version = metadata.get("namespace", ""), metadata.get("name", ""), metadata.get("resourceVersion", "0")
-        if event["type"] == "DELETED":
+        if type_ == "DELETED":
             self._store.remove(namespace, name, version)
             return
         try:
-            self._store.put(msgspec.convert(body, self._kind.type))
+            self._store.put(msgspec.convert(body, self.kind.type))
         except msgspec.ValidationError as error:
             tell_undecodable(self.name, Undecodable(namespace, name, str(error)), self.pulse)
             self._store.remove(namespace, name, version)
+
+    def _hand_over(self, action: Callable[[], object]) -> None:
+        if self._home is not None:
+            with contextlib.suppress(RuntimeError):  # that loop is closed: the process ends
+                self._home.call_soon_threadsafe(action)
 
 
 class _NoProgress(kopf.ProgressStorage):
@@ -156,30 +202,12 @@ def quieten(settings: kopf.OperatorSettings) -> None:
     """Make kopf a pure feed: it stores nothing, posts nothing, and lets idle workers go soon (16 KB each).
 
     Nor does it watch for new CRDs and namespaces, which takes rights in the whole cluster: ours are known, and have to be there when
-    `kopf.operator` starts (as they are when the feeds are synced).
+    kopf starts (as they are when the feeds are synced).
     """
     settings.scanning.disabled = True
     settings.persistence.progress_storage = _NoProgress()
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = None
     settings.queueing.idle_timeout = 1.0
     settings.watching.chunk_size = 500
-
-
-def connection_info(configuration: Configuration, now: dt.datetime) -> kopf.ConnectionInfo:
-    """For an `on.login` handler: kopf speaks to the same server as the same identity as we do.
-
-    Args:
-        now: Aware; a token from a file is taken for good for five minutes from then, so that kopf follows its rotation.
-    """
-    return kopf.ConnectionInfo(
-        server=configuration.server,
-        ca_path=configuration.authority_file or None,
-        ca_data=configuration.authority_data.encode() or None,
-        token=configuration.bearer_token() or None,
-        certificate_path=configuration.certificate_file or None,
-        certificate_data=configuration.certificate_data.encode() or None,
-        private_key_path=configuration.key_file or None,
-        private_key_data=configuration.key_data.encode() or None,
-        expiration=now + dt.timedelta(minutes=5) if configuration.token_file is not None else None,
-    )

@@ -11,8 +11,9 @@ from gastown.api.bead import Bead
 from gastown.api.kinds import BEAD
 from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration
+from gastown.kube.errors import TooManyRequests
 from gastown.kube.retry import RetryPolicy
-from gastown.runtime import informer as informers
+from gastown.runtime import feed as feeds
 from gastown.runtime.informer import Informer
 from gastown.runtime.store import Store
 from support.scripted_server import Scripted, ScriptedServer, answer, event, failure, stream
@@ -22,8 +23,8 @@ QUICK = RetryPolicy(attempts=2, first_seconds=0.001, longest_seconds=0.01)
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(informers, "FIRST_BACKOFF_SECONDS", 0.001)
-    monkeypatch.setattr(informers, "LONGEST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(feeds, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(feeds, "LONGEST_BACKOFF_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -116,8 +117,8 @@ def test_an_overloaded_server_is_outlasted(server: ScriptedServer) -> None:
 
 
 def test_a_stream_that_ends_at_once_is_not_opened_in_a_tight_loop(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(informers, "FIRST_BACKOFF_SECONDS", 60.0)
-    monkeypatch.setattr(informers, "LONGEST_BACKOFF_SECONDS", 60.0)
+    monkeypatch.setattr(feeds, "FIRST_BACKOFF_SECONDS", 60.0)
+    monkeypatch.setattr(feeds, "LONGEST_BACKOFF_SECONDS", 60.0)
     server.then(listing(5), stream(), stream(), stream())
     with pytest.raises(TimeoutError):
         held_after(server, 3, timeout_seconds=0.5)
@@ -135,3 +136,43 @@ def test_an_object_that_cannot_be_read_counts_as_absent_until_it_can(server: Scr
     server.requests.clear()
     server.then(listing(6, odd), stream(event("MODIFIED", bead("gp-1", 8)), after="close"))
     assert held_after(server, 3) == {"gp-1": "8"}
+
+
+def test_a_server_restored_from_a_backup_is_listed_again(server: ScriptedServer) -> None:
+    server.then(
+        listing(900, bead("gp-1", 890), bead("gp-2", 900)),
+        stream(event("BOOKMARK", {"metadata": {"resourceVersion": "400"}}), after="hang"),
+        listing(400, bead("gp-1", 390)),
+    )
+    assert held_after(server, 4) == {"gp-1": "390"}
+    assert version_asked_for(server, 3) == "400"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        stream(event("ADDED", {"metadata": {"name": "gp-9", "namespace": "town"}, "spec": {"title": "t"}})),
+        stream(event("BOOKMARK", {"metadata": {}})),
+        stream(b'{"type":"ADDED"}\n'),
+        stream(event("ERROR", {})),
+        stream(b"null\n"),
+    ],
+    ids=["object without a version", "bookmark without a version", "no object", "error without a code", "null"],
+)
+def test_an_odd_line_ends_the_watch_but_not_the_feed(server: ScriptedServer, odd: Scripted) -> None:
+    server.then(listing(5, bead("gp-1", 4)), odd)
+    assert held_after(server, 3) == {"gp-1": "4"}
+    assert version_asked_for(server, 2) == "5"
+
+
+def test_an_answer_that_is_no_list_is_asked_for_again(server: ScriptedServer) -> None:
+    server.then(answer(200, {"items": [], "metadata": {}}), answer(200, {"kind": "Status"}), listing(5, bead("gp-1", 4)))
+    assert held_after(server, 4) == {"gp-1": "4"}
+
+
+def test_a_server_that_asks_for_time_gets_it_within_reason() -> None:
+    def wait(seconds: float) -> float:
+        return feeds.retry_wait(TooManyRequests("busy", "watch", "/beads", seconds), 1, 0.0)
+
+    assert (wait(2.0), wait(3600.0)) == (2.0, feeds.LONGEST_WISH_SECONDS)
+    assert wait(0.0) == feeds.FIRST_BACKOFF_SECONDS
