@@ -41,9 +41,10 @@ def delivery_of(bead: Bead, merge_requests: Iterable[MergeRequest], now: float) 
     landed = tuple(mr for mr in reversed(newest_first) if is_landed(mr) and mr.status.landedCommit not in bead.status.landedCommits)
     current = next((mr for mr in newest_first if is_under_way(mr) and _counts(bead, mr) and not why_returned(mr, now)), None)
     returned = None
-    if current is None and not landed and newest_first:
+    of_the_bead = [mr for mr in newest_first if not _is_strangers(bead, mr)]
+    if current is None and not landed and of_the_bead:
         # Times have whole seconds: of two requests of the same one the name tells no age, and the newer must not be lost.
-        latest = [mr for mr in newest_first if mr.metadata.creationTimestamp == newest_first[0].metadata.creationTimestamp]
+        latest = [mr for mr in of_the_bead if mr.metadata.creationTimestamp == of_the_bead[0].metadata.creationTimestamp]
         returned = next((mr for mr in latest if why_returned(mr, now) and not rework.is_recorded(bead.status, mr.metadata.name)), None)
     return Delivery(current=current, returned=returned, landed=landed)
 
@@ -96,3 +97,9 @@ def _counts(bead: Bead, mr: MergeRequest) -> bool:
     # A request of a session that lost the bead must not make it look submitted before the operator has refused it.
     verified = conditions.is_true(mr.status.conditions, conditions.VERIFIED)
     return verified or (bead.spec.assignee != "" and mr.spec.agentName == bead.spec.assignee)
+
+
+def _is_strangers(bead: Bead, mr: MergeRequest) -> bool:
+    """Whether an agent asked for it that did not hold the bead, and nobody ever found that it did: no word about the holder's work."""
+    is_judged = is_over(mr) or conditions.is_true(mr.status.conditions, conditions.VERIFIED)
+    return not is_judged and mr.spec.agentName not in (bead.spec.assignee, bead.status.agentName)

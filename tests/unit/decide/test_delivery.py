@@ -71,6 +71,19 @@ def names(delivery: Delivery) -> tuple[str, str, list[str]]:
     )
 
 
+STRANGERS = [
+    pytest.param({"conditions": [build.condition("HeadPinned", "False", "HeadNotFound", since=EARLIER)]}, id="whose head nobody pushed"),
+    pytest.param({"conditions": [build.condition("Verified", "False", "WrongAgent")]}, id="that was refused"),
+]
+
+
+@pytest.mark.parametrize("status", STRANGERS)
+def test_a_request_of_an_agent_that_never_held_the_bead_neither_costs_rework_nor_hides_what_came_back(status: dict[str, Any]) -> None:
+    strangers = build.merge_request(agent_name="greeter-max", head="9" * 40, meta={"creationTimestamp": LATER}, status=status)
+    assert names(delivery_of(HELD, (strangers,), NOON)) == ("", "", [])
+    assert names(delivery_of(HELD, (strangers, REJECTED), NOON)) == ("", REJECTED.metadata.name, [])
+
+
 def test_a_return_counts_until_it_is_recorded() -> None:
     recorded = build.held_bead(status={"lastRework": Rework(mergeRequestName=CONFLICTED.metadata.name)})
     assert names(delivery_of(recorded, (CONFLICTED,), NOON)) == ("", "", [])
