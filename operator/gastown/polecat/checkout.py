@@ -23,6 +23,7 @@ from gastown.polecat.checkpoint import commit_time, find_record
 from gastown.polecat.checkpoint_record import BRANCH, INDEX, MERGE, STASH, TIP, Record
 from gastown.polecat.errors import Refused, Unreachable
 from gastown.polecat.git import REMOTE_SECONDS, Git, GitError
+from gastown.polecat.git_settings import append_settings
 from gastown.polecat.session import Session
 
 _COMPLETE = ".checkout-complete"
@@ -98,11 +99,10 @@ def _make_repository(session: Session) -> Git:
         ("user.email", session.email),
         ("extensions.worktreeConfig", "true"),
     ]
-    for name, value in settings:
-        git.run("config", "--add", name, value)
+    append_settings(session.repository / "config", settings)
     # With worktreeConfig a core.bare in the shared file would make the worktrees bare as well (git-worktree's own advice).
+    append_settings(session.repository / "config.worktree", [("core.bare", "true")])
     git.run("config", "--unset-all", "core.bare")
-    git.run("config", "--worktree", "core.bare", "true")
     return git
 
 
@@ -191,7 +191,7 @@ def _add_worktree(git: Git, session: Session, start: Start) -> None:
         if start.restored:
             _restore(worktree, session, start, record)
         _bring_back_beside(worktree, record)
-    for name, value in (
+    settings = [
         ("gastown.namespace", session.namespace),
         ("gastown.rig", session.rig),
         ("gastown.agent", session.agent),
@@ -201,8 +201,8 @@ def _add_worktree(git: Git, session: Session, start: Start) -> None:
         ("gastown.start", start.commit),
         ("gastown.restored", start.restored),
         ("gastown.checkpoint", start.checkpoint),
-    ):
-        worktree.run("config", "--worktree", name, value)
+    ]
+    append_settings(Path(worktree.text("rev-parse", "--path-format=absolute", "--git-path", "config.worktree")), settings)
 
 
 def _restore(worktree: Git, session: Session, start: Start, record: Record) -> None:
