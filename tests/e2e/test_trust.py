@@ -88,7 +88,8 @@ def test_a_session_pushes_its_own_branch_and_is_told_why_it_may_not_push_main(to
     token, agent = token_of(town, pod), pod["metadata"]["name"]
     own = push(town, token, f"refs/heads/polecat/{agent}/tr-1", tmp_path)
     assert own.returncode == 0, own.stderr
-    for ref in ("refs/heads/main", "refs/heads/polecat/other/tr-1", "refs/mr/tr-1-000000000000", "refs/tags/v1"):
+    foreign_bead = f"refs/heads/polecat/{agent}/tr-9"  # whose next session would go on from it
+    for ref in ("refs/heads/main", "refs/heads/polecat/other/tr-1", foreign_bead, "refs/mr/tr-1-000000000000", "refs/tags/v1"):
         refused = push(town, token, ref, tmp_path)
         assert refused.returncode != 0
         assert "remote rejected" in refused.stderr

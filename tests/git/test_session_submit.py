@@ -7,16 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gastown.api.kinds import BEAD, MERGE_REQUEST
+from gastown.api.names import merge_request_name
 from gastown.api.rig import Gate
 from gastown.polecat.checkout import checkout
+from gastown.polecat.checkpoint import Checkpointer
+from gastown.polecat.git import Git
 from support import session_pod as pod
 from support.cluster import Cluster
+from support.manifests import manifest
 from support.session_builder import AGENT, git, git_that_kills_its_caller, serve, session
 from support.session_builder import BEAD as BEAD_ID
 
@@ -128,6 +133,19 @@ def test_a_push_the_server_refuses_is_told_in_its_words_and_not_tried_again(desk
     assert desk.merge_requests() == []
 
 
+def test_a_checkpoint_that_caught_more_than_is_handed_in_is_closed_by_it(desk: Desk) -> None:
+    head = desk.commit("bonjour\n")
+    (desk.session.worktree / "transient").write_text("a build product\n")
+    keeper = Checkpointer(desk.session, Git(desk.session.worktree))
+    keeper.take()
+    (desk.session.worktree / "transient").unlink()
+    assert desk.done().returncode == 0
+    again = replace(desk.session, workspace=desk.session.workspace.with_name("rework"), start_commit=head)
+    start = checkout(again)
+    assert (start.commit, start.restored) == (head, "")
+    assert git(again.worktree, "status", "--porcelain") == ""
+
+
 def test_rework_replaces_the_pushed_branch_after_a_rebase(desk: Desk) -> None:
     desk.commit("bonjour\n")
     assert desk.done().returncode == 0
@@ -145,6 +163,19 @@ def test_a_bead_that_went_to_another_agent_is_refused_by_name(desk: Desk) -> Non
     done = desk.done()
     assert done.returncode == 4
     assert f"bead {BEAD_ID}: is not on the hook of {AGENT} but of greeter-max" in done.stderr
+
+
+def test_a_commit_whose_name_a_strangers_request_took_is_not_taken_for_submitted(desk: Desk) -> None:
+    name = merge_request_name(BEAD_ID, desk.commit("bonjour\n"))
+    strangers = {"beadName": BEAD_ID, "agentName": "greeter-max", "branch": f"polecat/greeter-max/{BEAD_ID}"}
+    with desk.cluster.client() as client:
+        client.create(MERGE_REQUEST, manifest(MERGE_REQUEST, desk.namespace, name, **strangers))
+    done = desk.done()
+    assert done.returncode == 4
+    assert f"merge request {name}: is there already, from greeter-max; git commit --amend" in done.stderr
+    git(desk.session.worktree, "commit", "--quiet", "--amend", "-m", "Greet again")
+    assert desk.done().returncode == 0
+    assert sorted(request["spec"]["agentName"] for request in desk.merge_requests()) == sorted(["greeter-max", AGENT])
 
 
 def test_the_convoy_of_the_bead_is_the_convoy_of_its_merge_request(desk: Desk) -> None:

@@ -142,7 +142,7 @@ def restored_work(git: Git) -> tuple[str, list[str]]:
         git.text("config", "--worktree", "--get", f"gastown.{name}", allow=(0, 1, 128)) for name in ("restored", "checkpoint")
     )
     record = find_record(git, checkpoint) if checkpoint else None
-    return restored, notes_for_agent(record, checkpoint, is_restored=bool(restored)) if record is not None else []
+    return restored, notes_for_agent(record, checkpoint) if record is not None else []
 
 
 def commit_time(git: Git, commit: str) -> int:

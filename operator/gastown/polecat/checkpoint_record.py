@@ -115,15 +115,11 @@ def from_message(message: str) -> Record | None:
     )
 
 
-def notes_for_agent(record: Record, checkpoint: str, *, is_restored: bool) -> list[str]:
-    """What the agent that goes on from a checkpoint has to know, a sentence each.
-
-    Args:
-        is_restored: Whether the checkpoint's content lies in the worktree; it does not when HEAD and branch had gone apart.
-    """
+def notes_for_agent(record: Record, checkpoint: str) -> list[str]:
+    """What the agent that goes on from a checkpoint has to know, a sentence each."""
     short = checkpoint[:12]
     notes = []
-    if not is_restored:
+    if record.find(TIP):
         during = f" ({', '.join(record.under_way)} was under way)" if record.under_way else ""
         notes.append(
             f"The earlier session stopped with HEAD apart from its branch{during}. You are on the branch; what lay in its worktree is "
