@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -35,6 +36,8 @@ MOMENTS = (
     "kubectl apply",
     "gt convoy status",
 )
+# Said only by the one that starts the town.
+OF_THE_FIRST = MOMENTS[1:6]
 
 
 @dataclass
@@ -140,7 +143,7 @@ def test_ctrl_c_in_the_demo_is_told_and_leaves_a_town_that_the_next_one_takes_ov
     print(f"GASTOWN_CRASH_SEED={SEED}")
     with home_in(tmp_path) as home:
         first = home.demo()
-        first.wait_for(dice.choice(MOMENTS[1:6]))
+        first.wait_for(dice.choice(OF_THE_FIRST))
         time.sleep(dice.uniform(0.0, 0.5))  # a moment of its own; not to wait for anything
         first.strike(signal.SIGINT)
         assert first.wait() == 130
@@ -152,3 +155,64 @@ def test_ctrl_c_in_the_demo_is_told_and_leaves_a_town_that_the_next_one_takes_ov
         assert_told_in_a_sentence(second)
         home.gt("down")
         assert left_behind(home.directory) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3000)
+def test_the_demo_stopped_by_anything_at_any_moment_works_the_next_time(tmp_path: Path) -> None:
+    print(f"GASTOWN_CRASH_SEED={SEED}")
+    dice = random.Random(SEED)
+    strikes = [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGHUP, True), (signal.SIGTERM, False), (signal.SIGKILL, False)]
+    is_down = True
+    with home_in(tmp_path) as home:
+        for moment in dice.sample(MOMENTS, len(MOMENTS)):
+            number, group = dice.choice(strikes)
+            stopped = home.demo()
+            stopped.wait_for(moment if is_down or moment not in OF_THE_FIRST else MOMENTS[0])
+            time.sleep(dice.uniform(0.0, 1.0))  # a moment of its own; not to wait for anything
+            stopped.strike(number, group=group)
+            code = stopped.wait()
+            print(f"{number.name} {'to the group' if group else 'alone'} after {moment!r}: exit code {code}")
+            if code == 130:
+                assert_told_in_a_sentence(stopped)
+            assert "Traceback" not in stopped.text(), stopped.text()
+            is_down = dice.random() < 0.5
+            if is_down:
+                home.gt("down")
+                assert left_behind(home.directory) == []
+        last = home.demo()
+        assert last.wait() == 0, last.text()
+        home.gt("down")
+        assert left_behind(home.directory) == []
+
+
+@pytest.mark.soak
+def test_two_demos_at_once_land_both(tmp_path: Path) -> None:
+    with home_in(tmp_path) as home:
+        both = [home.demo(), home.demo()]
+        assert [running.wait() for running in both] == [0, 0], "\n".join(running.text() for running in both)
+        names = {line for running in both for line in running.text().splitlines() if line.startswith("Convoy ")}
+        assert len({line.split()[1] for line in names}) == 2
+        home.gt("down")
+        assert left_behind(home.directory) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3000)
+def test_up_and_down_killed_at_random_moments_are_no_obstacle_to_the_next(tmp_path: Path) -> None:
+    print(f"GASTOWN_CRASH_SEED={SEED}")
+    dice = random.Random(SEED)
+    with home_in(tmp_path) as home:
+        for _ in range(8):
+            for _ in range(dice.randint(1, 3)):
+                running = home.start(sys.executable, "-P", "-m", "gastown.cli.gt.main", dice.choice(("up", "up", "down")))
+                time.sleep(dice.choice((dice.uniform(0, 1), dice.uniform(0, 15))))  # a moment of its own; not to wait for anything
+                if running.process.poll() is None:
+                    running.strike(dice.choice((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)), group=dice.random() < 0.5)
+                running.wait()
+                assert "Traceback" not in running.text(), running.text()
+            home.gt("up")
+            assert json.loads(home.gt("status", "--json"))["local"]["up"]
+            if dice.random() < 0.5:
+                home.gt("down")
+                assert left_behind(home.directory) == []

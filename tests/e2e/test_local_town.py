@@ -170,6 +170,7 @@ def test_down_after_the_agent_was_killed_ends_its_containers_too(small_town: Clu
     up_again(small_town)
 
 
+@pytest.mark.soak
 def test_files_that_a_power_cut_left_half_written_or_empty_are_made_again(small_town: Cluster) -> None:
     keep(small_town, "before-the-cut")
     town.down(report=tell, directory=small_town.directory)

@@ -37,6 +37,7 @@ for line in {LINES!r}[len(written):]:
         (workspace / "holding").touch()
         while not (workspace / "go").exists():
             time.sleep(0.05)
+    time.sleep(0.1)  # so that there is a middle to be killed in
     with page.open("a") as file:
         file.write(line + chr(10))
 print("page:", page.read_text().split(), flush=True)
