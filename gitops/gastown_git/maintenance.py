@@ -7,6 +7,8 @@ points to them, and `--prune=now` under load is known to destroy acknowledged co
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 
 from gastown_git.git_process import run_git
@@ -16,6 +18,8 @@ MAINTENANCE_TIMEOUT_SECONDS = 3600.0
 MAX_LOOSE_OBJECTS = 5000
 MAX_PACKS = 30
 PRUNE_EXPIRY = "2.weeks.ago"
+QUARANTINE_SECONDS = 24 * 3600.0
+"""Far longer than a push may stand still."""
 
 
 def needs_maintenance(path: Path) -> bool:
@@ -28,6 +32,26 @@ def needs_maintenance(path: Path) -> bool:
     sample = sum(1 for _ in (objects / "17").glob("*")) if (objects / "17").is_dir() else 0  # ids are spread evenly: 1/256 of all
     packs = sum(1 for _ in (objects / "pack").glob("*.pack"))
     return sample * 256 > MAX_LOOSE_OBJECTS or packs > MAX_PACKS
+
+
+def remove_abandoned_quarantines(path: Path, now: float) -> list[str]:
+    """Remove what pushes left behind that were killed with their objects in quarantine: up to a whole pack each, and nothing refers to it.
+
+    Args:
+        path: Folder of the repository.
+        now: Unix seconds.
+
+    Returns:
+        The folders removed.
+    """
+    removed = []
+    for folder in (path / "objects").glob("tmp_objdir-incoming-*"):
+        with contextlib.suppress(FileNotFoundError):  # its push ended between two looks
+            changed = max(entry.stat().st_mtime for entry in (folder, *folder.rglob("*")))
+            if now - changed > QUARANTINE_SECONDS:
+                shutil.rmtree(folder)
+                removed.append(folder.name)
+    return removed
 
 
 def write_commit_graph(repository: Repository) -> None:

@@ -20,8 +20,11 @@ ABANDONED_SECONDS = 8.0
 LONG_ABANDONED_SECONDS = 300.0
 """For locks of the commit-graph: writing that of a large history takes a while, and nobody waits for it."""
 
+PACKED_REFS_LOCK = "packed-refs.lock"
+"""Held for each deletion of a ref, too."""
+
 _LOOK_SECONDS = 0.05
-_PACKED_REFS_LOCK, _PACKED_REFS_DRAFT = "packed-refs.lock", "packed-refs.new"
+_PACKED_REFS_DRAFT = "packed-refs.new"
 _LONG_HELD = "objects/"
 
 
@@ -38,6 +41,8 @@ def wait_until_free(repository: Path, names: Iterable[str]) -> None:
     while any((repository / name).exists() for name in names) and time.monotonic() < deadline:
         watch.remove_abandoned(names)
         time.sleep(_LOOK_SECONDS)
+    if PACKED_REFS_LOCK in names:
+        watch.remove_draft_of_packed_refs()
 
 
 class LockWatch:
@@ -83,7 +88,7 @@ class LockWatch:
         Returns:
             The names removed.
         """
-        return [*self.remove_abandoned(list(self._all_locks())), *self._remove_draft_of_packed_refs()]
+        return [*self.remove_abandoned(list(self._all_locks())), *self.remove_draft_of_packed_refs()]
 
     def _all_locks(self) -> Iterator[str]:
         places = [self._repository / "refs", self._repository / "objects" / "info"]
@@ -92,11 +97,13 @@ class LockWatch:
             for folder, _, files in os.walk(place):
                 yield from (str((Path(folder) / file).relative_to(self._repository)) for file in files if file.endswith(".lock"))
 
-    def _remove_draft_of_packed_refs(self) -> list[str]:
-        """git writes packed refs to a file of a fixed name, under their lock, and refuses for ever to pack or delete refs while a killed
-        writer's is there. Whoever holds the lock may remove it: nobody else writes there, so no age is needed.
+    def remove_draft_of_packed_refs(self) -> list[str]:
+        """Remove packed refs half written by a killed git, which would keep git from packing and deleting refs for ever.
+
+        They are written to a file of a fixed name, under the lock of packed-refs. Whoever holds that lock may remove it: nobody else
+        writes there, so no age is needed.
         """
-        draft, lock = self._repository / _PACKED_REFS_DRAFT, self._repository / _PACKED_REFS_LOCK
+        draft, lock = self._repository / _PACKED_REFS_DRAFT, self._repository / PACKED_REFS_LOCK
         if not draft.exists():
             return []
         try:

@@ -230,6 +230,18 @@ def test_a_push_waits_for_the_end_of_a_lock_that_a_killed_git_left(tmp_path: Pat
         assert server.rig.refs.find(MINE) == head
 
 
+def test_a_deletion_waits_for_the_end_of_a_lock_on_packed_refs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gastown_git.stale_locks.ABANDONED_SECONDS", 1.5)
+    with git_server.running(tmp_path / "data") as server:
+        client = Client(tmp_path / "furiosa", server.url())
+        client.commit("work.py", "1")
+        client.run("push", "origin", f"HEAD:{MINE}")
+        for name in ("packed-refs.lock", "packed-refs.new"):
+            (server.rig.path / name).touch()
+        client.run("push", "origin", f":{MINE}")
+        assert server.rig.refs.find(MINE) is None
+
+
 def test_a_lock_left_by_a_killed_git_is_gone_after_a_while_without_a_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gastown_git.server.upkeep.LOCK_SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("gastown_git.stale_locks.ABANDONED_SECONDS", 0.3)

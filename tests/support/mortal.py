@@ -244,6 +244,12 @@ class Life:
         return f"exit code {self._process.exitcode}, to die {self.doom}; last steps: {self.steps()[-8:]}\n{tail}"
 
 
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Replace what a module or a class holds, in a child, which is the test's own process."""
+    assert hasattr(owner, name), f"{owner} has no {name} any more"
+    setattr(owner, name, value)
+
+
 def deaths_in(folder: Path) -> Counter[tuple[str, str]]:
     """How often the lives in a folder died, by step and side."""
     return _deaths_in(folder / DEATHS)

@@ -16,7 +16,7 @@ from gastown.processes.refinery import main as refinery
 from gastown_git import maintenance, merge, upstream
 from gastown_git.refs import RefStore
 from gastown_git.repository import Repository
-from support.mortal import Doom, Fate, Life, MortalClient
+from support.mortal import Doom, Fate, Life, MortalClient, replace
 
 
 def refinery_life(folder: Path, doom: Doom, where: Configuration, namespace: str, data: Path, upstreams: Path) -> Life:
@@ -55,12 +55,6 @@ def tell_git(fate: Fate) -> None:
     _add_steps(fate, Repository, "write_commit", lambda _, **said: "commit " + said["message"].partition("\n")[0])
     for module in (merge, upstream, maintenance):
         _add_steps(fate, module, "run_git", lambda arguments, **_: f"git {arguments[0]} {arguments[-1][:60]}")
-
-
-def replace(owner: Any, name: str, value: Any) -> None:
-    """In this process, which is the test's own."""
-    assert hasattr(owner, name), f"{owner} has no {name} any more"
-    setattr(owner, name, value)
 
 
 def _add_steps(fate: Fate, owner: Any, name: str, words: Callable[..., str]) -> None:

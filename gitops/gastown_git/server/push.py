@@ -15,7 +15,7 @@ from gastown_git.server.counters import Counters
 from gastown_git.server.old_tips import keep_old_tips, release_contained_tips
 from gastown_git.server.receive_pack import RESULT_TYPE, MalformedPush, PushHead, parse_push, refuse
 from gastown_git.server.requests import backend_environment, plain_body
-from gastown_git.stale_locks import wait_until_free
+from gastown_git.stale_locks import PACKED_REFS_LOCK, wait_until_free
 
 logger = logging.getLogger("gastown.repo_server")
 
@@ -71,7 +71,7 @@ class Push:
         if not refusals:
             try:
                 # git gives up on a lock at once, and the pusher would take that for a refusal; after a crash it may stand for seconds
-                await asyncio.to_thread(wait_until_free, self._path, [f"{update.ref}.lock" for update in self._head.updates])
+                await asyncio.to_thread(wait_until_free, self._path, self._locks())
                 self._kept = await asyncio.to_thread(keep_old_tips, self._path, self._head.updates)
             except GitopsError as error:
                 logger.warning("old_tip_not_kept", extra={"repository": str(self._path), "reason": str(error)})
@@ -113,6 +113,11 @@ class Push:
                 if head is not None:
                     return head
         raise MalformedPush("push", "ends inside its list of refs", remedy="push again")
+
+    def _locks(self) -> list[str]:
+        """Files that git will want to create for this push."""
+        is_deleting = any(update.is_deletion for update in self._head.updates)
+        return [*(f"{update.ref}.lock" for update in self._head.updates), *([PACKED_REFS_LOCK] if is_deleting else [])]
 
     def _too_large(self) -> list[tuple[str, str]]:
         if (self._request.content_length or 0) <= self._max_push_bytes:

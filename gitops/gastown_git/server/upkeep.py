@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from gastown_git.errors import GitopsError
 from gastown_git.layout import repositories
-from gastown_git.maintenance import maintain, needs_maintenance
+from gastown_git.maintenance import maintain, needs_maintenance, remove_abandoned_quarantines
 from gastown_git.repository import Repository
 from gastown_git.server.counters import Counters
 from gastown_git.stale_locks import LockWatch
@@ -63,6 +64,8 @@ class Upkeep:
         self._counters.add("gastown_repo_removed_locks_total", len(removed))
 
     def _maintain(self, path: Path) -> None:
+        for name in remove_abandoned_quarantines(path, time.time()):
+            logger.warning("abandoned_quarantine_removed", extra={"repository": str(path), "folder": name})
         if not needs_maintenance(path):
             return
         maintain(Repository.open(path))
