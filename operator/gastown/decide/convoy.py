@@ -54,6 +54,8 @@ def decide(seen: ConvoySeen, now: float) -> list[Action]:
         return []
     plan = plan_of(subject, seen.beads, seen.rigs)
     if isinstance(plan, Unsound):
+        if plan.reason == reasons.NO_RIG and _was_complete(subject):
+            return _without_rig(subject, plan, now)
         status = _refused(subject, plan, now)
         # What is in the way may be no member: its going tells nobody of this convoy.
         wakes = [Wake(LOOK_AGAIN_SECONDS, reason=plan.message)] if plan.reason == reasons.NAME_TAKEN else []
@@ -69,13 +71,34 @@ def decide(seen: ConvoySeen, now: float) -> list[Action]:
 def _missing_beads(seen: ConvoySeen, plan: ConvoyPlan) -> list[Action]:
     """Beads of templates that were never made. One that was made and is gone was deleted by somebody: it is not made again."""
     subject = seen.convoy
-    # Not by observedGeneration alone: this generation may have been observed and refused.
-    ready = conditions.find_condition(subject.status.conditions, conditions.READY)
-    was_complete = ready is not None and ready.status == "True" and ready.observedGeneration == subject.metadata.generation
-    if was_complete or subject.spec.cancelled:
+    if _was_complete(subject) or subject.spec.cancelled:
         return []
     missing = [template for template in subject.spec.templates if plan.names[template.name] not in seen.beads]
     return [Create(bead_of(subject, template, plan), reason=f"template {template.name}") for template in missing]
+
+
+def _was_complete(subject: Convoy) -> bool:
+    """Whether all beads of the present spec were made before."""
+    # Not by observedGeneration alone: this generation may have been observed and refused.
+    ready = conditions.find_condition(subject.status.conditions, conditions.READY)
+    return ready is not None and ready.status == "True" and ready.observedGeneration == subject.metadata.generation
+
+
+def _without_rig(subject: Convoy, problem: Unsound, now: float) -> list[Action]:
+    """A Rig went after the beads were made. Without its prefix they can not be named, so how far the convoy is stays as it was told: what
+    has landed has landed, and what was under way waits for the Rig to come back.
+    """
+    if subject.status.phase not in (convoy.PHASE_RUNNING, convoy.PHASE_PAUSED):
+        return []
+    told = Condition(
+        type=conditions.PROGRESSING,
+        status="False",
+        reason=problem.reason,
+        message=problem.message,
+        observedGeneration=subject.metadata.generation,
+    )
+    kept = conditions.with_condition(subject.status.conditions, told, time_text(now))
+    return [SetStatus(subject, replace(subject.status, conditions=kept), reason=problem.message)]
 
 
 def _refused(subject: Convoy, problem: Unsound, now: float) -> ConvoyStatus:

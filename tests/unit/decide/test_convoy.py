@@ -104,6 +104,20 @@ class TestBeads:
         rigs = {"greeter": build.rig(), "later": build.rig("later", prefix="lt")}
         assert set(created(convoy.decide(ConvoySeen(refused, members, rigs), NOON))) == {"e"}
 
+    @pytest.mark.parametrize("phase", ["Landed", "Failed"])
+    def test_what_is_over_stays_so_when_its_rig_is_deleted(self, phase: str) -> None:
+        subject = build.convoy(templates=DIAMOND, status=dataclasses.replace(STARTED, phase=phase))
+        assert convoy.decide(ConvoySeen(subject), NOON) == []
+
+    def test_what_is_under_way_waits_for_its_deleted_rig_and_goes_on_with_it(self) -> None:
+        subject = build.convoy(templates=DIAMOND, status=dataclasses.replace(STARTED, phase="Running"))
+        orphaned = status_of(ConvoySeen(subject))
+        assert (orphaned.phase, said(orphaned, "Progressing"), said(orphaned, "Ready")[0]) == ("Running", ("False", "NoRig"), "True")
+        assert convoy.decide(ConvoySeen(dataclasses.replace(subject, status=orphaned)), NOON)[0].status == orphaned  # type: ignore[union-attr]
+        members = [build.bead(name_of(local), createdBy="convoy/moods") for local in "abc"]
+        back = seen(dataclasses.replace(subject, status=orphaned), *members)
+        assert created(convoy.decide(back, NOON)) == {}, "d was deleted by somebody"
+
     def test_bead_names_follow_from_the_convoy_object_and_the_local_name_alone(self) -> None:
         names = [name_of(local) for local in "abcd"]
         again = build.convoy(templates=DIAMOND[::-1], meta={"generation": 7, "labels": {"team": "fun"}}, title="again")
