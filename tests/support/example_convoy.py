@@ -16,7 +16,7 @@ from support.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "01-first-convoy"
-LAND_SECONDS = 180
+LAND_SECONDS = 240
 # What is expected of its beads, by local name.
 DIAMOND = ("moods", "shout", "whisper", "choir")
 REWORKED = {"strangers": "Conflicted", "good-day": "Rejected"}
