@@ -177,6 +177,10 @@ def _request_merge(work: Submission, bead: Bead, name: str, head: str, claims: l
         patiently(f"merge request {name}", lambda: around.client.create(MERGE_REQUEST, request), around)
         around.report(f"merge request {name}: created")
     except AlreadyExists:
+        if stranger := _stranger(work, name, around):
+            # Of the same name only by intent, or of a former holder whose very commit this is: the queue would not take it for ours.
+            remedy = "git commit --amend gives the commit, and so the request, a name of its own; then run gt done again"
+            raise Refused(f"merge request {name}", f"is there already, from {stranger}", remedy=remedy, reason="NameTaken") from None
         if over := _over(work, name, head, around):
             return over
     message = f"merge request {name} for {head[:12]}"
@@ -193,6 +197,12 @@ def _find_request(work: Submission, name: str, around: Surroundings) -> dict[str
             return {}
 
     return patiently(f"merge request {name}", look, around)
+
+
+def _stranger(work: Submission, name: str, around: Surroundings) -> str:
+    """Whose merge request it is, if not ours."""
+    agent = str(_find_request(work, name, around).get("spec", {}).get("agentName", work.agent))
+    return "" if agent == work.agent else agent
 
 
 def _over(work: Submission, name: str, head: str, around: Surroundings) -> Result | None:
