@@ -131,6 +131,11 @@ def home_in(folder: Path) -> Iterator[Home]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def was_being_loaded(running: Running) -> bool:
+    """Whether Ctrl-C came before a command began: Python itself then tells of it (docs/explanation/limits.md)."""
+    return "KeyboardInterrupt" in running.text() and "in run_reporting" not in running.text()
+
+
 def assert_told_in_a_sentence(running: Running) -> None:
     """Who pressed Ctrl-C sees no traceback, and learns what goes on and what to do."""
     assert "Traceback" not in running.text(), running.text()
@@ -210,7 +215,7 @@ def test_up_and_down_killed_at_random_moments_are_no_obstacle_to_the_next(tmp_pa
                 if running.process.poll() is None:
                     running.strike(dice.choice((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)), group=dice.random() < 0.5)
                 running.wait()
-                assert "Traceback" not in running.text(), running.text()
+                assert "Traceback" not in running.text() or was_being_loaded(running), running.text()
             home.gt("up")
             assert json.loads(home.gt("status", "--json"))["local"]["up"]
             if dice.random() < 0.5:
