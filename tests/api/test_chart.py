@@ -152,6 +152,29 @@ def test_actors_are_stamped_where_the_server_can_and_declared_ones_checked_where
     assert not {row for row in off if "actor" in row[1]}
 
 
+def test_policies_know_the_programs_of_this_release_and_hold_in_its_towns_only() -> None:
+    answer = helm("template", "mine", str(CHART), "-n", "elsewhere", "--set", ADDRESS, "--set", "towns[0].name=hamlet")
+    objects = [document for document in yaml.safe_load_all(answer.stdout) if document]
+    for name in ("gastown-town-pods", "gastown-operator-beads", "gastown-operator-leases", "gastown-shared-statuses"):
+        assert "system:serviceaccount:elsewhere:operator" in yaml.safe_dump(find(objects, "ValidatingAdmissionPolicy", name), width=1000)
+    assert SYSTEM not in answer.stdout
+    bindings = [
+        item for item in objects if item["kind"] == "ValidatingAdmissionPolicyBinding" and item["metadata"]["name"] != "gastown-actor"
+    ]
+    assert len(bindings) >= 10
+    for binding in bindings:
+        assert binding["spec"]["validationActions"] == ["Deny"]
+        assert binding["spec"]["matchResources"]["namespaceSelector"] == {"matchLabels": {"gastown.dev/town": "true"}}
+
+
+def test_policies_can_be_left_out_and_the_dearest_of_them_alone() -> None:
+    def policies(*settings: str) -> set[str]:
+        return {item["metadata"]["name"] for item in render(ADDRESS, *settings) if item["kind"] == "ValidatingAdmissionPolicy"}
+
+    assert policies() - policies("admission.submissionPolicy=false") == {"gastown-agent-submissions"}
+    assert policies("admission.agentPolicies=false") == {"gastown-actor"}
+
+
 # The life of a release
 
 
