@@ -135,6 +135,9 @@ def push_branch(
         UpstreamRefused: The upstream has commits that main has not, or its rules refuse the push.
         UpstreamUnavailable: Try again later.
     """
+    if (local := _local_folder(url)) is not None:
+        # There the other end of a push is our own child, and may have been killed with us.
+        wait_until_free(local, [f"{ref_names.branch_ref(branch)}.lock"])
     try:
         run_git(
             ["push", "--quiet", "--no-verify", "--recurse-submodules=no", "--", url, f"{commit}:{ref_names.branch_ref(branch)}"],
@@ -150,3 +153,12 @@ def push_branch(
         raise UpstreamUnavailable(
             url, f"push failed: {error.error_text}", remedy="check the URL, the network and the credentials"
         ) from error
+
+
+def _local_folder(url: str) -> Path | None:
+    """The repository's own folder behind a file URL; None for any other."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    folder = Path(unquote(parts.path))
+    return folder / ".git" if (folder / ".git").is_dir() else folder

@@ -24,7 +24,7 @@ from support.returning_town import ReturningTown
 pytestmark = pytest.mark.cluster
 
 Story = Callable[[ReturningTown], Callable[[], bool]]
-LIVES = 1000
+LIVES = 400
 DEADLINE_SECONDS = 120.0
 
 CONVOY = {

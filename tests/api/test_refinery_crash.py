@@ -22,7 +22,7 @@ from support.mortal_refinery import refinery_life
 
 pytestmark = pytest.mark.cluster
 
-LIVES = 1000
+LIVES = 400
 DEADLINE_SECONDS = 120.0
 # Two land, one conflicts with the first, one is red.
 WORK = {"gp-1": {"a": b"1"}, "gp-2": {"b": b"1"}, "gp-3": {"a": b"2"}, "gp-4": {"red": b"1"}}
