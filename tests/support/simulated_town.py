@@ -55,18 +55,22 @@ class SimulatedTown:
     """One town, its operator and its players.
 
     Attributes:
-        now: Unix seconds; moves only by `advance`.
+        now: Unix seconds; moves only by `advance`. The operator's clock.
+        machine_skew: By so much the clocks of the players' machines (kubelets, sessions, refinery) are ahead.
+        server_skew: Likewise the API server's, whose times are on what is created and deleted.
         problems: Actions that were refused, as the log would tell them.
     """
 
     def __init__(self) -> None:
         self.now = NOON
+        self.machine_skew = 0.0
+        self.server_skew = 0.0
         self.problems: list[str] = []
         self.loop = asyncio.new_event_loop()
         self.stores: Stores = make_stores()
         self.api = MemoryApi(self.stores.by_kind())
         self.api.now_text = time_text(self.now)
-        self.players = Players(self.api, lambda: time_text(self.now))
+        self.players = Players(self.api, lambda: time_text(self.now + self.machine_skew))
         self.controllers: list[SteppedController] = []
         self.deaths = 0
         self.start_operator()
@@ -126,7 +130,7 @@ class SimulatedTown:
     def advance(self, seconds: float) -> None:
         """Time passes; deadlines that came are looked at."""
         self.now += seconds
-        self.api.now_text = time_text(self.now)
+        self.api.now_text = time_text(self.now + self.server_skew)
         for controller in self.controllers:
             controller.now = self.now
             for key in [key for key, due in controller.due.items() if due <= self.now]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gastown.actions import Key
@@ -37,11 +38,15 @@ class BeadWiring:
 
     Args:
         waiting: What the dispatcher says of beads it did not bind; it wakes them itself.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, stores: Stores, waiting: Mapping[Key, Waiting]) -> None:
+    def __init__(self, stores: Stores, waiting: Mapping[Key, Waiting], clock: Callable[[], float] = time.monotonic) -> None:
         self._stores = stores
         self._waiting = waiting
+        self._clock = clock
+        # Uid of a pod whose session is over -> when that was first seen.
+        self._ended: dict[str, float] = {}
 
     def observe(self, key: Key) -> BeadSeen | None:
         """All that bears on the bead; None when it is gone."""
@@ -53,17 +58,26 @@ class BeadWiring:
         agent = stores.agents.find(namespace, holder)
         pod = stores.pods.find(namespace, holder)
         rig = self._rig(bead)
-        profile = self._profile(bead, agent, rig)
+        if pod is not None and session_end.bead_name(pod) != name:
+            pod = None
+        profile, now = self._profile(bead, agent, rig), self._clock()
         return BeadSeen(
             readiness=self._readiness(bead, rig),
             merge_requests=tuple(stores.merge_requests.by("bead", at(namespace, name))),
             agent=agent,
-            pod=pod if pod is not None and session_end.bead_name(pod) == name else None,
+            pod=pod,
             lease=stores.leases.find(namespace, holder),
+            ended_seconds=now - self._ended.get(pod.metadata.uid, now) if pod is not None else 0.0,
             limits=profile.spec.limits,
             prices=profile.spec.prices,
             waiting=self._waiting.get(key),
         )
+
+    def _note_end(self, change: Change[Pod]) -> None:
+        if change.before is not None and (change.after is None or change.after.metadata.uid != change.before.metadata.uid):
+            self._ended.pop(change.before.metadata.uid, None)
+        if change.after is not None and session_end.is_over(change.after):
+            self._ended.setdefault(change.after.metadata.uid, self._clock())
 
     def wire(self, controller: Controller[BeadSeen]) -> None:
         """Subscribe to what bears on beads."""
@@ -76,6 +90,7 @@ class BeadWiring:
             controller.enqueue(*((change.key[0], mr.spec.beadName) for mr in versions(change)))
 
         def on_pod(change: Change[Pod]) -> None:
+            self._note_end(change)
             names = {session_end.bead_name(pod) for pod in versions(change)} - {""}
             controller.enqueue(*((change.key[0], name) for name in names))
 

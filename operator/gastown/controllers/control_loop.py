@@ -70,10 +70,10 @@ def make_controllers(
 
     Args:
         make: Makes each controller; tests step theirs by hand.
-        clock: Monotonic seconds, by which sessions are heard.
+        clock: Monotonic seconds, by which sessions are heard and their ends are waited for.
     """
     dispatching = DispatchWiring(stores)
-    beading = BeadWiring(stores, dispatching.waiting)
+    beading = BeadWiring(stores, dispatching.waiting, clock)
     session_settings = SessionSettings(settings.repository_url, settings.session_image, settings.patience)
     sessions = SessionWiring(stores, session_settings, Heartbeats(stores, feeds, clock))
     gating = GateRunWiring(stores, GateSettings(settings.session_image))

@@ -22,7 +22,7 @@ from gastown.decide.bead_conditions import Waiting
 from gastown.decide.delivery import UNPINNED_SECONDS, Delivery, delivery_of, why_returned
 from gastown.decide.readiness import Readiness, Verdict
 from gastown.decide.session_end import SessionEnd
-from gastown.decide.times import seconds_since, time_text
+from gastown.decide.times import is_recent, seconds_since, time_text
 from gastown.decide.usage import added
 
 # How long a session may take from submitting to its end.
@@ -50,6 +50,8 @@ class BeadSeen:
         agent: The Agent named by spec.assignee, else by status.agentName.
         pod: That agent's pod, if it carries this bead; it decides readiness.session_ends.
         lease: That agent's.
+        ended_seconds: For how long the operator knows that the session in the pod is over, by its own clock: the pod's machine may have
+            another.
         limits: Of the profile it is worked with.
         prices: Likewise.
         waiting: Why the dispatcher has not bound it yet; None if it has no say.
@@ -60,6 +62,7 @@ class BeadSeen:
     agent: Agent | None = None
     pod: Pod | None = None
     lease: Lease | None = None
+    ended_seconds: float = 0.0
     limits: SessionLimits = field(default_factory=SessionLimits)
     prices: Prices = field(default_factory=Prices)
     waiting: Waiting | None = None
@@ -145,7 +148,7 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
         status = replace(status, attempts=0, reworks=0, failedSessions=[], lastRetryRequest=_retry_request(bead))
     ended = _unrecorded_end(seen)
     if ended is not None:
-        if _is_believable(seen, delivery, ended, now):
+        if _is_believable(seen, delivery, ended):
             status = _with_session_end(seen, status, delivery, ended)
         else:
             wakes.append(Wake(BELIEF_SECONDS, reason="the session's word is not confirmed yet"))
@@ -200,8 +203,7 @@ def _is_settling(seen: BeadSeen, delivery: Delivery, now: float) -> bool:
     """Whether a session that has just submitted is about to end: then Submitted and its end become one write."""
     if delivery.current is None or not _works(seen) or seen.readiness.bead.status.phase != beads.PHASE_WORKING:
         return False
-    age = seconds_since(delivery.current.metadata.creationTimestamp, now)
-    return age is not None and age < SETTLE_SECONDS
+    return is_recent(delivery.current.metadata.creationTimestamp, SETTLE_SECONDS, now)
 
 
 def _is_landed(bead: Bead, delivery: Delivery) -> bool:
@@ -229,14 +231,13 @@ def _has_submitted(seen: BeadSeen, delivery: Delivery, ended: SessionEnd) -> boo
     return ended.merge_request_name in since or delivery.current is not None
 
 
-def _is_believable(seen: BeadSeen, delivery: Delivery, ended: SessionEnd, now: float) -> bool:
+def _is_believable(seen: BeadSeen, delivery: Delivery, ended: SessionEnd) -> bool:
     """False while the API objects may yet confirm what the session says: pods and MergeRequests come by different watches."""
     confirmed = {
         session_end.SUBMITTED: _has_submitted(seen, delivery, ended),
         session_end.CLOSED: outcomes.is_closed(seen.readiness.bead),
     }
-    age = seconds_since(ended.time, now)
-    return confirmed.get(ended.outcome, True) or age is None or age > BELIEF_SECONDS
+    return confirmed.get(ended.outcome, True) or seen.ended_seconds >= BELIEF_SECONDS
 
 
 def _with_session_end(seen: BeadSeen, status: BeadStatus, delivery: Delivery, ended: SessionEnd) -> BeadStatus:

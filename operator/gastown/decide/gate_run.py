@@ -18,7 +18,7 @@ from gastown.api.rig import GATE_COMMAND, Gate, Rig, gate_digest
 from gastown.api.town import Town
 from gastown.decide.gate_job import GATE_CONTAINER, GateSettings, gate_job
 from gastown.decide.session_stop import is_stopped
-from gastown.decide.times import seconds_since, time_text
+from gastown.decide.times import is_recent, seconds_since, time_text
 
 # A run that ends sooner is told once, with its verdict.
 SETTLE_SECONDS = 2.0
@@ -74,8 +74,7 @@ def decide(seen: GateRunSeen, now: float) -> list[Action]:
         return [SetStatus(run, _told(run, results, "Unknown", reasons.EMERGENCY_STOP, message, now), reason=message)]
     actions: list[Action] = [Create(gate_job(run, gate, seen.settings), reason=f"gate {gate.name}") for gate in missing]
     status = _told(run, results, *_verdict(results), now)
-    age = seconds_since(run.metadata.creationTimestamp, now)
-    if status.phase == gate_run.PHASE_RUNNING and age is not None and age < SETTLE_SECONDS:
+    if status.phase == gate_run.PHASE_RUNNING and is_recent(run.metadata.creationTimestamp, SETTLE_SECONDS, now):
         return [*actions, Wake(SETTLE_SECONDS, reason="the run may be a short one")]
     wait = [Wake(POD_SECONDS, reason="a pod may yet be seen")] if status.phase == gate_run.PHASE_RUNNING and _has_ended_job(seen) else []
     return [*actions, SetStatus(run, status, reason=status.phase), *wait]

@@ -22,7 +22,7 @@ from gastown.decide.session_pod import GRACE_SECONDS, session_pod
 from gastown.decide.session_seen import SessionSeen
 from gastown.decide.session_status import SETTLE_SECONDS
 from gastown.decide.session_stop import is_stopped, why_stop
-from gastown.decide.times import seconds_since, time_text
+from gastown.decide.times import is_recent, seconds_since, time_text
 from gastown.decide.witness import Verdict
 
 # A session that does not answer will hardly use its grace; one that can still make a checkpoint needs less than this.
@@ -41,8 +41,7 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
     bead, pod = chosen_bead(seen.beads), seen.pod
     if pod is not None and session_end.is_over(pod) and not _is_recorded(seen, pod):
         return []  # its bead records it first, then the agent's status and the deletion are due at once
-    age = seconds_since(agent.metadata.creationTimestamp, now)
-    if bead is None and not agent.status.phase and age is not None and age < SETTLE_SECONDS:
+    if bead is None and not agent.status.phase and is_recent(agent.metadata.creationTimestamp, SETTLE_SECONDS, now):
         return [Wake(SETTLE_SECONDS, reason="made for a binding that is about to be seen")]
     # Whoever has a pod had them, though its status may not say so yet; a Lease that somebody deleted is made again.
     has_identity = pod is not None or conditions.is_true(agent.status.conditions, conditions.READY)
@@ -125,7 +124,8 @@ def _why_no_session(seen: SessionSeen, bead: Bead | None, status: AgentStatus, n
     if session.lastOutcome == session_end.LOST and session.beadName == bead.metadata.name and bead.status.sessionUid != session.uid:
         return "the bead has not recorded the lost session yet", None
     ahead = seconds_since(session.nextStartTime, now)
-    if ahead is not None and ahead < 0:
+    # No back-off is longer; one that seems so was written by a clock that has been set back since.
+    if ahead is not None and -session_status.LONGEST_BACK_OFF_SECONDS <= ahead < 0:
         return reasons.BACK_OFF, -ahead
     return "", None
 

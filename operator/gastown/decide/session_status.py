@@ -18,7 +18,7 @@ from gastown.decide import profiles, session_end, witness
 from gastown.decide.session_end import SessionEnd
 from gastown.decide.session_seen import SessionSeen
 from gastown.decide.session_stop import LINGER_SECONDS, over_since, why_stop
-from gastown.decide.times import seconds_since, time_text, unix_seconds
+from gastown.decide.times import is_recent, time_text, unix_seconds
 from gastown.decide.usage import added
 from gastown.decide.witness import Verdict
 
@@ -131,8 +131,7 @@ def _phase(seen: SessionSeen, bead: Bead | None, verdict: Verdict, now: float) -
         return agents.PHASE_STOPPING
     if not session_end.is_running(pod):
         return agents.PHASE_STARTING
-    age = seconds_since(pod.metadata.creationTimestamp, now)
-    is_new = agent.status.phase != agents.PHASE_WORKING and age is not None and age < SETTLE_SECONDS
+    is_new = agent.status.phase != agents.PHASE_WORKING and is_recent(pod.metadata.creationTimestamp, SETTLE_SECONDS, now)
     return agents.PHASE_STARTING if is_new else agents.PHASE_WORKING
 
 

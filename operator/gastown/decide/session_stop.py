@@ -8,7 +8,7 @@ from gastown.api.bead import Bead
 from gastown.api.town import Town
 from gastown.decide import outcomes
 from gastown.decide.session_seen import SessionSeen
-from gastown.decide.times import seconds_since
+from gastown.decide.times import is_recent
 
 # A session whose bead is submitted or closed ends by itself; after this time it is ended.
 LINGER_SECONDS = 60.0
@@ -30,8 +30,7 @@ def why_stop(seen: SessionSeen, bead: Bead | None, now: float) -> str:
     if bead is not None and bead.metadata.name == carried.metadata.name:
         return ""
     if (over := over_since(carried, seen.agent.metadata.name)) is not None:
-        age = seconds_since(over, now)
-        return "" if age is None or age < LINGER_SECONDS else "its bead is done"
+        return "" if not over or is_recent(over, LINGER_SECONDS, now) else "its bead is done"
     return "its bead is no longer on this agent's hook"
 
 

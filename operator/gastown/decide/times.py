@@ -28,3 +28,13 @@ def seconds_since(text: str, now: float) -> float | None:
     """How long ago that was; None when it is empty or no time."""
     then = unix_seconds(text)
     return None if then is None else now - then
+
+
+def is_recent(text: str, seconds: float, now: float) -> bool:
+    """Whether that was less than so many seconds ago; no for what is no time.
+
+    What lies ahead by more than that is not recent either: then the clock that wrote it was set back, and "recent" would last for as
+    long as it was set back.
+    """
+    age = seconds_since(text, now)
+    return age is not None and abs(age) < seconds

@@ -21,6 +21,7 @@ from yarl import URL
 from gastown.api.codec import to_dict
 from gastown.api.kinds import Kind
 from gastown.kube import paths
+from gastown.kube.clock import ServerClock
 from gastown.kube.configuration import Configuration, ConfigurationError
 from gastown.kube.decoding import Listing, WatchEvent, decode_answer, decode_page
 from gastown.kube.errors import ApiError, Gone, Unauthorized, Unavailable, error_from_answer
@@ -47,6 +48,7 @@ class Client:
 
     Attributes:
         requests: (verb, plural, HTTP status; 0 = no answer) -> number of requests sent, retries included.
+        clock: The API server's, by its answers.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Client:
     ) -> None:
         self.configuration = configuration
         self.requests: Counter[tuple[str, str, str]] = Counter()
+        self.clock = ServerClock()
         self._user_agent = user_agent
         self._connections = connections
         self._deadline_seconds = deadline_seconds
@@ -258,6 +261,7 @@ class Client:
     ) -> bytes:
         assert self._session is not None, "use the client as a context manager"
         status = "0"
+        sent = time.monotonic()
         headers = self._headers(content_type if payload is not None else None, verb, path)
         try:
             async with (
@@ -265,6 +269,7 @@ class Client:
                 self._session.request(method, self._url(path), data=payload, headers=headers) as answer,
             ):
                 status = str(answer.status)
+                self.clock.heard(answer.headers.get("Date"), sent)
                 data = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             message = f"no answer within {left_seconds:.1f} s" if isinstance(error, TimeoutError) else _told(error)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import kopf
 
@@ -28,6 +29,7 @@ from gastown.kube.aio import Client
 from gastown.kube.configuration import Configuration, ConfigurationError
 from gastown.processes.patience import patience_from
 from gastown.runtime import log
+from gastown.runtime.controller import Controller
 from gastown.runtime.executor import Executor
 from gastown.runtime.feed import Feed
 from gastown.runtime.health import health_server
@@ -116,9 +118,10 @@ class Operator:
         ]
         self.feeds = self._make_feeds()
         self.executor = Executor(
-            client, self.stores.by_kind(), component=COMPONENT, metrics=self.metrics, clock=time.monotonic, wall_clock=time.time
+            client, self.stores.by_kind(), component=COMPONENT, metrics=self.metrics, clock=time.monotonic, wall_clock=client.clock.now
         )
-        self.controllers = make_controllers(self.stores, settings.loop, self.executor, self.feeds, self.metrics)
+        make = partial(Controller, clock=client.clock.now)
+        self.controllers = make_controllers(self.stores, settings.loop, self.executor, self.feeds, self.metrics, make)
         engine = KopfEngine(client.configuration, self._registry, self.quiet_feeds, settings.namespaces)
         self.manager = Manager(self.feeds, self.controllers, metrics=self.metrics, tasks=[engine.run])
 

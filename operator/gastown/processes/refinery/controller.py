@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,13 +100,22 @@ class RigDecider:
 
     Args:
         enqueue: Wakes a rig when a fetch or push is through.
-        clock: Unix seconds.
+        clock: Unix seconds of this machine, by which the repo-server beside us takes signed links.
+        monotonic: Seconds that nobody sets, for retries.
     """
 
-    def __init__(self, settings: Settings, stores: Stores, enqueue: Callable[[Key], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        enqueue: Callable[[Key], None],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._stores = stores
         self._clock = clock
+        self._monotonic = monotonic
         self._queues: dict[Key, MergeQueue] = {}
         self._adopted: dict[Key, Adopted] = {}
         self._adoptions: SlowCalls[Adopted] = SlowCalls("adopt", enqueue)
@@ -159,11 +169,12 @@ class RigDecider:
     async def _publish(self, key: Key, queue: MergeQueue, rig: Rig, main: ObjectId) -> _Push | None:
         """What became of pushing main; None while that is under way."""
         before = self._pushed.get(key)
-        if before is not None and before.main == main and (before.status == "True" or self._clock() < before.time + REMOTE_RETRY_SECONDS):
+        waits = before is not None and self._monotonic() < before.time + REMOTE_RETRY_SECONDS
+        if before is not None and before.main == main and (before.status == "True" or waits):
             return before
 
         def push() -> _Push:
-            return _Push(main, self._clock(), *publish(queue.repository, rig, main, self._settings.local_upstreams))
+            return _Push(main, self._monotonic(), *publish(queue.repository, rig, main, self._settings.local_upstreams))
 
         pushed = await self._pushes.call(key, push)
         if pushed is not None:

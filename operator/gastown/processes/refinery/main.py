@@ -42,7 +42,7 @@ async def _run(settings: Settings) -> None:
     stores = Stores()
     async with Client(in_cluster(), user_agent="gastown-refinery") as client:
         executor = Executor(
-            client, stores.by_kind(), component="gastown-refinery", metrics=metrics, clock=time.monotonic, wall_clock=time.time
+            client, stores.by_kind(), component="gastown-refinery", metrics=metrics, clock=time.monotonic, wall_clock=client.clock.now
         )
         feeds = [Informer(client, kind, stores.by_kind()[kind], namespace=namespace) for namespace in town_namespaces() for kind in KINDS]
 
@@ -50,7 +50,15 @@ async def _run(settings: Settings) -> None:
             controller.enqueue(key)
 
         decider = RigDecider(settings, stores, wake, time.time)
-        controller = Controller("rigs", observe=decider.observe, decide=decider.decide, executor=executor, needs=feeds, metrics=metrics)
+        controller = Controller(
+            "rigs",
+            observe=decider.observe,
+            decide=decider.decide,
+            executor=executor,
+            needs=feeds,
+            metrics=metrics,
+            clock=client.clock.now,
+        )
         stores.wake(controller.enqueue)
         manager = Manager(feeds, [controller], metrics=metrics)
         host, port = required("GASTOWN_LISTEN_HOST"), int(os.environ.get("GASTOWN_HEALTH_PORT", "8081"))
