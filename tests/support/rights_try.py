@@ -49,7 +49,7 @@ METHOD = {
 }
 RBAC_VERB = {"json-patch": "patch", "apply": "patch", "connect": "create"}
 # These go on to a kubelet, which is not there: whatever it says, it is not that one may not.
-ANSWERED_BY_THE_NODE = {"pods/exec", "pods/attach", "pods/portforward", "pods/log"}
+ANSWERED_BY_THE_NODE = {"pods/exec", "pods/attach", "pods/portforward", "pods/log", "pods/proxy"}
 
 
 @dataclass(frozen=True)
