@@ -114,7 +114,7 @@ def test_a_town_in_a_storm_ends_as_a_calm_one(stormy: Cluster) -> None:
                     kill_workload(stormy, dice, (workload,) if victim == "workload" else ("gate", "source"))
                 time.sleep(dice.uniform(0.0, 1.5))
             tally[" ".join(parts) if victim == "part" else workload if victim == "workload" else victim] += 1
-        book.wait_written(LAND_SECONDS)
+        book.wait_written(LAND_SECONDS, retry_held=True)
     tally["sessions failed"] = book.failed_sessions()
     print(f"killed, twice each: {dict(tally)}; {len(refs.seen)} commits seen on refs")
     assert book.end_state() == calm.end_state() == written(PAGES)

@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +214,17 @@ class WritingTown(ExampleTown):
 
         return find()
 
-    def wait_written(self, timeout_seconds: float = LAND_SECONDS) -> None:
-        """Let all agents write on until the convoy has landed."""
+    def wait_written(self, timeout_seconds: float = LAND_SECONDS, *, retry_held: bool = False) -> None:
+        """Let all agents write on until the convoy has landed.
+
+        Args:
+            retry_held: Do what the message of a Held request asks a person for: the gates of one change may all have been killed.
+        """
 
         def landed() -> bool:
             self.let_go()
+            if retry_held:
+                self.retry_held()
             shown = self.cluster.kubectl("get", "convoy", self.rig, "-o", "jsonpath={.status.phase}", check=False).stdout
             return shown == "Landed"
 
@@ -226,6 +233,13 @@ class WritingTown(ExampleTown):
         except AssertionError as error:
             shown = self.cluster.kubectl("get", "convoys,beads,agents,mr,gateruns,pods,jobs", "-o", "wide").stdout
             raise AssertionError(f"{error}\n{shown}\nlogs: {self.cluster.directory.logs}") from error
+
+    def retry_held(self) -> None:
+        """Ask for another try of requests whose gates could not speak three times."""
+        for request in self.mine("mergerequests"):
+            if request.get("status", {}).get("phase") == "Held":
+                name, asked = request["metadata"]["name"], datetime.now(UTC).isoformat()
+                self.cluster.kubectl("annotate", "mr", name, f"gastown.dev/retry-requested-at={asked}", "--overwrite")
 
     def repository(self) -> Path:
         """The rig's bare repository, on the host."""

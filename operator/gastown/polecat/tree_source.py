@@ -31,6 +31,10 @@ _CHUNK_BYTES = 1 << 20
 _SOCKET_TIMEOUT_SECONDS = 60.0
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+# A server that is not there is being started again, ever later when it dies often. Three gates that give up hold their change until a
+# person comes, so each waits for longer than that takes.
+_AWAY_SECONDS = 120.0
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -79,7 +83,7 @@ def fetch_tree(url: str, tree: str, target_directory: Path, timeout_seconds: flo
     """Download a tree, unpack it and prove that it is the right one.
 
     Args:
-        url: Signed link; transient errors are tried again a few times.
+        url: Signed link; transient errors are tried again a few times, a server that is away for two minutes.
         tree: Git tree id, 40 hex digits.
         target_directory: Made here; it may exist if it is empty. Left empty or absent when this fails.
         timeout_seconds: For all attempts together.
@@ -94,9 +98,11 @@ def fetch_tree(url: str, tree: str, target_directory: Path, timeout_seconds: flo
         raise TreeSourceError(f"{_shown(url)} is no http or https link; it must be the GateRun's sourceURL")
     if target_directory.exists() and any(target_directory.iterdir()):
         raise TreeSourceError(f"{target_directory} is not empty; give an empty folder for the source")
-    deadline = time.monotonic() + timeout_seconds
-    pause = _FIRST_PAUSE_SECONDS
-    for attempt in range(1, _ATTEMPTS + 1):
+    begin = time.monotonic()
+    deadline = begin + timeout_seconds
+    pause, attempt, answers = _FIRST_PAUSE_SECONDS, 0, 0
+    while True:
+        attempt += 1
         try:
             unpacked = _download(url, target_directory, deadline, limits or Limits())
             break
@@ -104,10 +110,12 @@ def fetch_tree(url: str, tree: str, target_directory: Path, timeout_seconds: flo
             remove_tree(target_directory)
             if not _is_transient(error):
                 raise _explained(url, error) from error
-            if attempt == _ATTEMPTS or time.monotonic() + pause > deadline:
+            now = time.monotonic()
+            answers += not _is_away(error)
+            if answers == _ATTEMPTS or now + pause > deadline or (_is_away(error) and now - begin > _AWAY_SECONDS):
                 raise TreeSourceError(f"{_shown(url)}: {error}; gave up after {attempt} attempts") from error
         time.sleep(pause)
-        pause *= 2
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
     found = tree_id(target_directory, unpacked)
     if found != tree:
         remove_tree(target_directory)
@@ -196,6 +204,11 @@ class _Deadline:
         if not content and size and self._response.length:
             raise http.client.IncompleteRead(b"", self._response.length)
         return content
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether nobody listens there."""
+    return isinstance(error, urllib.error.URLError) and isinstance(error.reason, ConnectionRefusedError)
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import socket
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -44,6 +45,12 @@ TWO = archive(member("hello", b"hello\n"), member("world", b"world\n"))
 @contextmanager
 def serving(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> Iterator[str]:
     """A server on loopback; the callable answers and is told the number of the request, from 1."""
+    with listening(0, handler_of(answer)) as port:
+        yield f"http://127.0.0.1:{port}/town/greeter.git/tree/{HELLO_TREE}.tar?exp=1&sig=secret"
+
+
+def handler_of(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> type[BaseHTTPRequestHandler]:
+    """A handler whose callable is told the number of the request."""
     requests = iter(range(1, 1000))
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,11 +60,17 @@ def serving(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> Iterator[s
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is the library's
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    return Handler
+
+
+@contextmanager
+def listening(port: int, handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server on loopback; its port."""
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/town/greeter.git/tree/{HELLO_TREE}.tar?exp=1&sig=secret"
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()
@@ -121,6 +134,47 @@ def test_another_tree_than_the_one_asked_for_is_removed_and_refused(tmp_path: Pa
 def test_a_server_that_never_recovers_ends_in_an_error_after_a_few_attempts(tmp_path: Path) -> None:
     with serving(lambda request, _: send(request, 500, b"")) as url, pytest.raises(TreeSourceError, match="gave up after 5 attempts"):
         fetch_tree(url, HELLO_TREE, tmp_path / "source", 20)
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self, on_sleep: Callable[[float], None]) -> None:
+        self.now = 0.0
+        self._on_sleep = on_sleep
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self._on_sleep(self.now)
+
+
+def test_a_server_that_is_started_again_meanwhile_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    with ExitStack() as stack:
+        handler = handler_of(lambda request, _: send(request, 200, HELLO))
+
+        def start_late(now: float) -> None:
+            if now > 60 and not started:
+                started.append(stack.enter_context(listening(port, handler)))
+
+        started: list[int] = []
+        monkeypatch.setattr(tree_source, "time", Clock(start_late))
+        fetch_tree(f"http://127.0.0.1:{port}/tree.tar", HELLO_TREE, tmp_path / "source", 300)
+    assert (tmp_path / "source" / "hello").exists()
+
+
+def test_a_server_that_stays_away_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    clock = Clock(lambda _: None)
+    monkeypatch.setattr(tree_source, "time", clock)
+    with pytest.raises(TreeSourceError, match="gave up after"):
+        fetch_tree(f"http://127.0.0.1:{port}/tree.tar", HELLO_TREE, tmp_path / "source", 300)
+    assert 120 < clock.now < 130
 
 
 def test_a_download_that_trickles_ends_at_the_deadline(tmp_path: Path) -> None:
