@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from support import git_builder
 from support.eventually import eventually
 from support.git_server import NOW, TREE_KEY, Client
 from support.mortal import AFTER, AtEachStep, Doom, Life, deaths_in
-from support.mortal_repo_server import arm_hooks, repo_server_life
+from support.mortal_repo_server import arm_hooks, free_port, repo_server_life
 
 MINE = "refs/heads/polecat/greeter-furiosa/gp-1"
 TRIES = 60
@@ -52,9 +51,7 @@ class Shop:
         self.data = self.folder / "data"
         self.rig = git_builder.repository(repository_path(self.data, "town", "greeter"), {"README": b"hello\n", "big": noise(2_000_000)})
         self.main = git_builder.main_of(self.rig)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.life: Life | None = None
 
     def url(self) -> str:

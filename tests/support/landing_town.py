@@ -86,10 +86,15 @@ class LandingTown:
         assert adopted is not None
         head = git_builder.change(repository, adopted, files, message=f"Do {bead}")
         repository.refs.create(f"refs/heads/{branch}", head)
-        spec = {"rigName": "greeter", "beadName": bead, "agentName": agent, "head": head, "branch": branch, "target": "main"}
         name = merge_request_name(bead, head)
-        self._create(kinds.MERGE_REQUEST, name, {**spec, "priority": priority})
+        self.request(name, bead, agent, head, priority)
         return name
+
+    def request(self, name: str, bead: str, agent: str, head: str, priority: int) -> None:
+        """Create a MergeRequest for what is pushed."""
+        branch = session_branch(agent, bead)
+        spec = {"rigName": "greeter", "beadName": bead, "agentName": agent, "head": head, "branch": branch, "target": "main"}
+        self._create(kinds.MERGE_REQUEST, name, {**spec, "priority": priority})
 
     # What the operator and the gates do
 
@@ -157,7 +162,7 @@ class LandingTown:
     def check_git(self) -> None:
         """The promises that hold at any moment: whatever is on main was gated, whatever was submitted is kept, nothing is broken."""
         repository = self.repository
-        for landing in self._landings():
+        for landing in self.landings():
             evidence = find_evidence(repository, self.digest, landing.tree)
             assert evidence is not None, f"{landing.commit} was never gated"
             assert evidence.is_green, f"{landing.commit} is on main and was never green"
@@ -170,7 +175,7 @@ class LandingTown:
 
     def end_state(self) -> Json:
         """Objects and refs, comparable with another run's: commits that contain a time are named by what they are."""
-        repository, landings = self.repository, self._landings()
+        repository, landings = self.repository, self.landings()
         runs = self._all(kinds.GATE_RUN)
         renamed = {run["spec"]["sourceURL"]: "<url>" for run in runs}
         renamed |= {run["spec"]["candidate"]: f"<candidate of {run['metadata']['name']}>" for run in runs if run["spec"]["members"]}
@@ -188,7 +193,7 @@ class LandingTown:
         }
         return found
 
-    def _landings(self) -> list[Any]:
+    def landings(self) -> list[Any]:
         """Commits of main since the adoption, newest first."""
         adopted = self.repository.refs.find("refs/upstream/main")
         return [commit for commit in self.repository.first_parent_log(git_builder.main_of(self.repository)) if commit.commit != adopted]

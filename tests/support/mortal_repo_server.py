@@ -7,8 +7,10 @@ processes it has started, as when their container ends.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import os
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from aiohttp import web
 from gastown_git import stale_locks
 from gastown_git.server import push, requests
 from gastown_git.server.app import ServerSettings, create_app, create_runner
-from support.git_server import NOW, TREE_KEY, TokenList
+from support.git_server import FURIOSA, NOW, TREE_KEY, TokenList
 from support.mortal import DEATHS, Doom, Fate, Life, replace
 
 HOOKS = ("pre-receive", "reference-transaction", "post-receive")
@@ -35,14 +37,22 @@ exit 0
 """
 
 
-def repo_server_life(folder: Path, doom: Doom, data: Path, port: int) -> Life:
+def repo_server_life(folder: Path, doom: Doom, data: Path, port: int, namespace: str = "town") -> Life:
     """A server that is not started yet; `arm_hooks` first.
 
     Args:
         data: Folder of its repositories.
         port: The same for each life: clients come again.
+        namespace: Town of the one agent it knows, greeter-furiosa, whose token is furiosa.
     """
-    return Life(folder, doom, live, folder, data, port)
+    return Life(folder, doom, live, folder, data, port, namespace)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def arm_hooks(folder: Path, times: int, *, with_children: bool) -> None:
@@ -61,18 +71,19 @@ def arm_hooks(folder: Path, times: int, *, with_children: bool) -> None:
         (hooks / name).chmod(0o755)
 
 
-def live(fate: Fate, folder: Path, data: Path, port: int) -> None:
+def live(fate: Fate, folder: Path, data: Path, port: int, namespace: str) -> None:
     """What the child does."""
     (folder / "pid").write_text(str(os.getpid()))
     stale_locks.ABANDONED_SECONDS = 0.5
     _tell_requests(fate)
     _tell_refs(fate)
     _use_hooks(folder / "hooks")
-    asyncio.run(_serve(data, port))
+    asyncio.run(_serve(data, port, namespace))
 
 
-async def _serve(data: Path, port: int) -> None:
-    runner = create_runner(create_app(ServerSettings(data, TREE_KEY), TokenList(), clock=lambda: NOW))
+async def _serve(data: Path, port: int, namespace: str) -> None:
+    tokens = TokenList({"furiosa": dataclasses.replace(FURIOSA, namespace=namespace)})
+    runner = create_runner(create_app(ServerSettings(data, TREE_KEY), tokens, clock=lambda: NOW))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     await asyncio.Event().wait()
