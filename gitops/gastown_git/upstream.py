@@ -137,7 +137,7 @@ def push_branch(
     """
     if (local := _local_folder(url)) is not None:
         # There the other end of a push is our own child, and may have been killed with us.
-        wait_until_free(local, [f"{ref_names.branch_ref(branch)}.lock"])
+        wait_until_free(local, [f"{ref_names.branch_ref(branch)}.lock", "HEAD.lock"])  # HEAD is locked with the branch it names
     try:
         run_git(
             ["push", "--quiet", "--no-verify", "--recurse-submodules=no", "--", url, f"{commit}:{ref_names.branch_ref(branch)}"],

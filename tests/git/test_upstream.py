@@ -42,12 +42,13 @@ def test_locks_of_a_killed_fetch_do_not_stop_the_adoption(empty: Repository, ups
     assert fetch_branch(empty, f"file://{upstream.path}", "main") == build.main_of(upstream)
 
 
+@pytest.mark.parametrize("lock", ["refs/heads/main.lock", "HEAD.lock"])
 def test_a_lock_of_a_killed_push_does_not_stop_the_next_one_to_an_upstream_on_this_machine(
-    empty: Repository, upstream: Repository, monkeypatch: pytest.MonkeyPatch
+    empty: Repository, upstream: Repository, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
     monkeypatch.setattr("gastown_git.stale_locks.ABANDONED_SECONDS", 0.2)
     landed = build.change(empty, fetch_branch(empty, f"file://{upstream.path}", "main"), {"a": b"1"})
-    (upstream.path / "refs" / "heads" / "main.lock").touch()
+    (upstream.path / lock).touch()
     push_branch(empty, f"file://{upstream.path}", "main", landed)
     assert build.main_of(upstream) == landed
 
