@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.rows import Row, median
 from gastown.api.kinds import POD
@@ -30,11 +30,30 @@ OPERATOR = "system:serviceaccount:gastown-system:operator"
 STAMP = 'now=$(date +%s.%N); bd close "$GASTOWN_BEAD" --reason "$now" > /dev/null'
 # Sessions of an agent are numbered through: the first on each bead waits to be killed, the second tells when it began.
 MORTAL = f"if [ $((GASTOWN_SESSION % 2)) = 1 ]; then exec sleep 86399; fi; {STAMP}"
-STEPS = (
+Step = tuple[str, str, str, str, str]
+STEPS: tuple[Step, ...] = (
     ("pod created", OPERATOR, "create", "pods", ""),
     ("pod given to the node", "system:kube-scheduler", "create", "pods", "binding"),
     ("checkout runs", "system:node:", "patch", "pods", "status"),
 )
+STEPS_OF_A_DEATH: tuple[Step, ...] = (
+    ("the node tells", "system:node:", "patch", "pods", "status"),
+    ("the bead records it", OPERATOR, "patch", "beads", "status"),
+    *STEPS[:2],
+)
+
+
+class Span(NamedTuple):
+    """From what is measured to the first instruction of the agent, in Unix seconds."""
+
+    what: str
+    begun: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.ended - self.begun
 
 
 def run() -> list[Row]:
@@ -45,37 +64,34 @@ def run() -> list[Row]:
         prepare(town, "starting", "st", STAMP)
         prepare(town, "dying", "dy", MORTAL)
         load = os.getloadavg()[0]
-        starts = {name: start(town, name) for name in (f"st-{number}" for number in range(STARTS))}
+        told = {name: start(town, name) for name in (f"st-{number}" for number in range(STARTS))}
         deaths = [death(town, f"dy-{number}", WAYS[number % len(WAYS)]) for number in range(DEATHS)]
-        steps = steps_of(cluster.audit_log, starts)
-    return [start_row(steps, load), death_row(deaths, load)]
+        events = [event for event in map(json.loads, cluster.audit_log.read_text().splitlines()) if is_success(event)]
+    starts = [Span(name, bound_at(events, name), ended) for name, ended in told.items()]
+    return [start_row(starts, medians(events, STEPS, starts), load), death_row(deaths, medians(events, STEPS_OF_A_DEATH, deaths), load)]
 
 
-def start_row(steps: dict[str, list[float]], load: float) -> Row:
+def start_row(starts: list[Span], steps: dict[str, float], load: float) -> Row:
     """How long after the binding the agent's first instruction came."""
-    seconds = steps["agent runs"]
-    created = median(steps["pod created"])
+    seconds = [span.seconds for span in starts]
     return Row(
         name="session_start_p50_s",
         value=median(seconds),
         unit="s",
         goal=f"< {START_GOAL_SECONDS:g}",
         ok=median(seconds) < START_GOAL_SECONDS,
-        reference=f"binding to pod created {created:.3f} s",
-        ratio=median(seconds) / created,
+        reference=f"binding to pod created {steps['pod created']:.3f} s",
+        ratio=median(seconds) / steps["pod created"],
         how=f"{len(seconds)} sessions one after another, from the binding in the audit log to the agent's first instruction; "
         f"load {load:.1f}",
-        details={
-            "p50 since the binding": {name: round(median(values), 3) for name, values in steps.items()},
-            "p99": round(percentile(seconds, 99), 3),
-        },
+        details={"p50 since the binding": steps, "p99": round(percentile(seconds, 99), 3)},
     )
 
 
-def death_row(deaths: list[tuple[str, float]], load: float) -> Row:
+def death_row(deaths: list[Span], steps: dict[str, float], load: float) -> Row:
     """How long after a session's death its successor's first instruction came."""
-    seconds = [value for _, value in deaths]
-    by_way = {way.__name__: [value for name, value in deaths if name == way.__name__] for way in WAYS}
+    seconds = [span.seconds for span in deaths]
+    by_way = {way.__name__: [span.seconds for span in deaths if span.what == way.__name__] for way in WAYS}
     worst = percentile(seconds, 99)
     return Row(
         name="dead_session_replaced_p99_s",
@@ -87,7 +103,10 @@ def death_row(deaths: list[tuple[str, float]], load: float) -> Row:
         ratio=worst / median(seconds),
         how=f"{len(deaths)} sessions killed one after another in {len(WAYS)} ways, from the kill to the successor's first instruction; "
         f"load {load:.1f}",
-        details={"p50 and worst by way": {name: [round(median(found), 2), round(max(found), 2)] for name, found in by_way.items()}},
+        details={
+            "p50 since the death": steps,
+            "p50 and worst by way": {name: [round(median(found), 2), round(max(found), 2)] for name, found in by_way.items()},
+        },
     )
 
 
@@ -144,8 +163,8 @@ def pod_deleted(cluster: Cluster, pod: dict[str, Any]) -> None:
 WAYS: tuple[Callable[[Cluster, dict[str, Any]], None], ...] = (everything_killed, harness_killed, pod_deleted)
 
 
-def death(town: ExampleTown, name: str, kill: Callable[[Cluster, dict[str, Any]], None]) -> tuple[str, float]:
-    """Kill the first session on a new bead; returns how, and the seconds until the second one's first instruction."""
+def death(town: ExampleTown, name: str, kill: Callable[[Cluster, dict[str, Any]], None]) -> Span:
+    """Kill the first session on a new bead; returns how, and from when to the second one's first instruction."""
     make_bead(town, name)
 
     def working() -> dict[str, Any] | None:
@@ -156,20 +175,24 @@ def death(town: ExampleTown, name: str, kill: Callable[[Cluster, dict[str, Any]]
     assert pod is not None
     killed = time.time()
     kill(town.cluster, pod)
-    return kill.__name__, told_by(town, name) - killed
+    return Span(kill.__name__, killed, told_by(town, name))
 
 
-def steps_of(log: Path, starts: dict[str, float]) -> dict[str, list[float]]:
-    """Seconds from each bead's binding to each step of its session's start, from the times at which the API server took the requests."""
-    events = [event for event in (json.loads(line) for line in log.read_text().splitlines()) if is_success(event)]
-    found: dict[str, list[float]] = {name: [] for name in (*(step[0] for step in STEPS), "agent runs")}
-    for name, told in starts.items():
-        bound = next(received(event) for event in events if is_of(event, OPERATOR, "patch", "beads", "") and target(event) == name)
-        found["agent runs"].append(told - bound)
-        for step, user, verb, resource, part in STEPS:
-            later = [received(event) for event in events if is_of(event, user, verb, resource, part) and received(event) > bound]
-            found[step].append(min(later) - bound)
-    return found
+def bound_at(events: list[dict[str, Any]], name: str) -> float:
+    """When the API server got the binding of a bead."""
+    return next(received(event) for event in events if is_of(event, OPERATOR, "patch", "beads", "") and target(event) == name)
+
+
+def medians(events: list[dict[str, Any]], steps: tuple[Step, ...], spans: list[Span]) -> dict[str, float]:
+    """Median seconds from the beginning of the spans to the first request of each step in them; the spans do not overlap."""
+    found = {"agent runs": round(median([span.seconds for span in spans]), 3)}
+    for step, *kind in steps:
+        times = [received(event) for event in events if is_of(event, *kind)]
+        first = [min((at for at in times if span.begun < at < span.ended), default=None) for span in spans]
+        known = [at - span.begun for at, span in zip(first, spans, strict=True) if at is not None]
+        if known:
+            found[step] = round(median(known), 3)
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def is_success(event: dict[str, Any]) -> bool:

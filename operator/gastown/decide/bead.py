@@ -174,8 +174,8 @@ def _derive(seen: BeadSeen, delivery: Delivery, verdict: Verdict, now: float) ->
     derived = bead_conditions.derive(bead, status, delivery, verdict, waiting, _exhausted_reason(status, seen.limits), now)
     if bead.spec.assignee and seen.agent is None and phase == beads.PHASE_HOOKED:
         wakes.append(Wake(UNKNOWN_AGENT_SECONDS, reason="the agent may not exist"))
-    if seen.pod is not None and seen.pod.metadata.deletionTimestamp and not session_end.is_over(seen.pod):
-        wakes.append(Wake(LOST_NODE_SECONDS, reason="its pod is being deleted"))
+    if seen.pod is not None and (wait := witness.overdue_after(seen.pod, now)) is not None:
+        wakes.append(Wake(wait, reason="its pod is being deleted"))
     return replace(status, conditions=derived), wakes
 
 

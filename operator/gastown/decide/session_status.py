@@ -59,8 +59,8 @@ def derive(seen: SessionSeen, bead: Bead | None, ended: SessionEnd | None, verdi
             wakes.append(Wake(SETTLE_SECONDS, reason="the session may be a short one"))
         if seen.pod_bead is not None and over_since(seen.pod_bead, agent.metadata.name) is not None:
             wakes.append(Wake(LINGER_SECONDS, reason="the session should end by itself"))
-        if pod.metadata.deletionTimestamp:
-            wakes.append(Wake(witness.LOST_NODE_SECONDS, reason="its pod is being deleted"))
+        if (wait := witness.overdue_after(pod, now)) is not None:
+            wakes.append(Wake(wait, reason="its pod is being deleted"))
     status = replace(status, phase=phase, conditions=_conditions(seen, verdict, now))
     return replace(status, cv=_record(seen, status.cv)), wakes
 

@@ -158,6 +158,18 @@ def is_overdue(pod: Pod, now: float) -> bool:
     return overdue is not None and overdue > LOST_NODE_SECONDS and not is_over(pod)
 
 
+def overdue_after(pod: Pod, now: float) -> float | None:
+    """Seconds until a pod that is being deleted will be overdue; None if it is not, or is already.
+
+    Args:
+        now: Unix seconds.
+    """
+    since = seconds_since(pod.metadata.deletionTimestamp, now)
+    if since is None or since > LOST_NODE_SECONDS or is_over(pod):
+        return None
+    return LOST_NODE_SECONDS - since + 1.0  # times in objects are whole seconds
+
+
 def checkpoint(lease: Lease | None, session_uid: str) -> str:
     """The newest checkpoint that this session told with its heartbeat, 40 hex digits or "".
 

@@ -110,6 +110,19 @@ def test_silent_sessions_use_up_the_attempts_and_the_bead_fails_with_all_of_them
     assert [failed["outcome"] for failed in status["failedSessions"]] == ["Lost"] * 3
 
 
+def test_on_a_lost_node_the_bead_goes_to_another_agent_in_bounded_time_and_the_first_is_a_zombie(town: SimulatedTown) -> None:
+    lost = start(town)["metadata"]["name"]
+    # Nobody ends the pod: its node is gone. Three missed heartbeats, the answer, and the time after which a deletion is overdue.
+    took = pass_until(town, lambda: any(pod["metadata"]["name"] != lost for pod in town.sessions()), 90 + 60 + 120 + SECONDS)
+    assert took > 90 + 60 + 120
+    assert town.api.find(kinds.POD, lost) is not None, "it is never deleted by force"
+    told = {condition["type"]: condition["reason"] for condition in town.status(kinds.AGENT, lost)["conditions"]}
+    assert told["Zombie"] == "NodeLost"
+    town.api.remove((kinds.POD, "town", lost))
+    town.settle()
+    assert "Zombie" not in {condition["type"] for condition in town.status(kinds.AGENT, lost)["conditions"]}
+
+
 def test_a_pod_that_no_node_takes_is_explained_and_given_up_in_bounded_time(town: SimulatedTown) -> None:
     pass_until(town, lambda: session(town) is not None, 10.0)
 

@@ -348,7 +348,7 @@ def test_a_bead_that_is_held_or_closed_is_blocked_by_nothing(fields: dict[str, A
         ),
         pytest.param(seen(build.held_bead(), merge_requests=(build.merge_request(pinned=True),)), [], id="its head is pinned"),
         pytest.param(seen(build.held_bead(), agent=None), [30.0], id="its agent may not exist"),
-        pytest.param(seen(build.held_bead(), pod=build.session_pod(deleted=NOON_TEXT)), [120.0], id="its pod is being deleted"),
+        pytest.param(seen(build.held_bead(), pod=build.session_pod(deleted=NOON_TEXT)), [121.0], id="its pod is being deleted"),
         pytest.param(seen(build.held_bead(), pod=build.session_pod(exit_code=1, deleted=NOON_TEXT)), [], id="its deleted pod has ended"),
         pytest.param(seen(build.held_bead(), pod=build.session_pod(exit_code=0, message=SUBMITTED)), [120.0], id="a word to be confirmed"),
         pytest.param(seen(build.bead(), waiting=Waiting("NoCapacity", "full", since=NOON)), [10.0], id="a wait to be told"),
