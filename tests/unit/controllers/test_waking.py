@@ -96,7 +96,9 @@ class TestBeads:
         stores.agents.put(build.agent())
         stores.beads.assume(build.held_bead("gp-1"), until=1e12)
         assert BeadWiring(stores, {}).observe(("town", "gp-1")) is None
-        seen = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0)).observe(("town", "greeter-nux"))
+        seen = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0)).observe(
+            ("town", "greeter-nux")
+        )
         assert seen is not None
         assert seen.beads == ()
         assert DispatchWiring(stores).observe(("town", "town")) is None, "it is taken for the dispatcher"
@@ -112,7 +114,9 @@ def test_a_binding_wakes_its_agent_and_an_unbinding_too(stores: Stores) -> None:
 def test_a_foreign_pod_of_an_agents_name_is_not_taken_for_its_session(stores: Stores) -> None:
     stores.agents.put(build.agent())
     stores.pods.put(build.pod("greeter-nux", container="agent"))
-    seen = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0)).observe(("town", "greeter-nux"))
+    seen = SessionWiring(stores, SessionSettings("http://repo", "image"), Heartbeats(stores, (), lambda: 0.0)).observe(
+        ("town", "greeter-nux")
+    )
     assert seen is not None
     assert seen.pod is None
 
