@@ -265,3 +265,27 @@ def test_a_repository_that_grew_is_packed_between_requests_and_nothing_is_lost(t
         client.run("commit", "--amend", "-m", "Better")
         client.run("push", "--force", "origin", f"HEAD:{MINE}")
         assert kept(server) == [head]
+
+
+def test_a_push_waits_while_its_repository_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def pack(_: object) -> None:
+        begun.set()
+        over.wait(60)
+
+    monkeypatch.setattr("gastown_git.server.upkeep.MAINTENANCE_CHECK_SECONDS", 3600)
+    monkeypatch.setattr("gastown_git.maintenance.MAX_PACKS", -1)
+    monkeypatch.setattr("gastown_git.server.upkeep.maintain", pack)
+    with git_server.running(tmp_path / "data") as server:
+        assert begun.wait(30)
+        client = Client(tmp_path / "furiosa", server.url())
+        client.commit("work.py", "1")
+        pushing = threading.Thread(target=client.run, args=("push", "origin", f"HEAD:{MINE}"))
+        pushing.start()
+        pushing.join(2)  # one that does not wait takes a fraction of this
+        assert pushing.is_alive()
+        assert server.rig.refs.find(MINE) is None
+        over.set()
+        pushing.join(60)
+        assert server.rig.refs.find(MINE) is not None

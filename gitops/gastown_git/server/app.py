@@ -29,6 +29,7 @@ from gastown_git.server.counters import Counters
 from gastown_git.server.push import Push
 from gastown_git.server.requests import backend_environment, find_token, raw_body
 from gastown_git.server.trees import send_tree
+from gastown_git.server.turns import Turns
 from gastown_git.server.upkeep import Upkeep
 
 UPLOAD_PACK = "git-upload-pack"
@@ -120,6 +121,7 @@ class RepoServer:
         self._authenticator = authenticator
         self._clock = clock
         self._children = asyncio.Semaphore(settings.max_children)
+        self._turns = Turns()
 
     def app(self) -> web.Application:
         """Routes and background work."""
@@ -136,7 +138,7 @@ class RepoServer:
                 web.get("/metrics", self._metrics),
             ]
         )
-        app.cleanup_ctx.append(Upkeep(self.settings.data, self.counters).run)
+        app.cleanup_ctx.append(Upkeep(self.settings.data, self.counters, self._turns).run)
         return app
 
     # -- git
@@ -164,7 +166,7 @@ class RepoServer:
             idle_seconds=self.settings.idle_seconds,
         )
         try:
-            async with self._child_slot():
+            async with self._turns.push(target.path), self._child_slot():
                 refused = await push.judge()
                 if refused is not None:
                     return refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from gastown_git.layout import repositories
 from gastown_git.maintenance import maintain, needs_maintenance, remove_abandoned_quarantines
 from gastown_git.repository import Repository
 from gastown_git.server.counters import Counters
+from gastown_git.server.turns import Turns
 from gastown_git.stale_locks import LockWatch
 
 LOCK_SWEEP_SECONDS = 30.0
@@ -30,11 +31,13 @@ class Upkeep:
     Args:
         data: Data folder.
         counters: What was done is counted here.
+        turns: Packing and pushes take.
     """
 
-    def __init__(self, data: Path, counters: Counters) -> None:
+    def __init__(self, data: Path, counters: Counters, turns: Turns) -> None:
         self._data = data
         self._counters = counters
+        self._turns = turns
         self._watches: dict[Path, LockWatch] = {}
 
     async def run(self, _: web.Application) -> AsyncIterator[None]:
@@ -48,26 +51,30 @@ class Upkeep:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _repeat(self, seconds: float, work: Callable[[Path], None]) -> None:
+    async def _repeat(self, seconds: float, work: Callable[[Path], Awaitable[None]]) -> None:
         while True:
             for path in await asyncio.to_thread(lambda: list(repositories(self._data))):
                 try:
-                    await asyncio.to_thread(work, path)
+                    await work(path)
                 except (GitopsError, OSError) as error:
                     logger.warning("upkeep_failed", extra={"repository": str(path), "reason": str(error)})
             await asyncio.sleep(seconds)
 
-    def _sweep_locks(self, path: Path) -> None:
-        removed = self._watches.setdefault(path, LockWatch(path)).sweep()
+    async def _sweep_locks(self, path: Path) -> None:
+        removed = await asyncio.to_thread(self._watches.setdefault(path, LockWatch(path)).sweep)
         for name in removed:
             logger.warning("abandoned_lock_removed", extra={"repository": str(path), "lock": name})
         self._counters.add("gastown_repo_removed_locks_total", len(removed))
 
-    def _maintain(self, path: Path) -> None:
-        for name in remove_abandoned_quarantines(path, time.time()):
+    async def _maintain(self, path: Path) -> None:
+        for name in await asyncio.to_thread(remove_abandoned_quarantines, path, time.time()):
             logger.warning("abandoned_quarantine_removed", extra={"repository": str(path), "folder": name})
-        if not needs_maintenance(path):
+        if not await asyncio.to_thread(needs_maintenance, path):
             return
-        maintain(Repository.open(path))
+        async with self._turns.packing(path) as has_turn:
+            if not has_turn:
+                logger.info("repository_busy", extra={"repository": str(path)})
+                return
+            await asyncio.to_thread(maintain, Repository.open(path))
         logger.info("repository_packed", extra={"repository": str(path)})
         self._counters.add("gastown_repo_maintenances_total")
