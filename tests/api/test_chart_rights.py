@@ -185,7 +185,7 @@ def test_an_agent_that_submits_for_another_bead_does_not_squat_on_the_name_its_h
         fields = {"beadName": bead, "agentName": TOAST.short, "branch": f"polecat/{TOAST.short}/{bead}"}
         return manifest(MERGE_REQUEST, TOWN_NAMESPACE, f"{bead}-{HEAD[:12]}", **fields)
 
-    with pytest.raises(Invalid, match="must be the bead that the session of spec.agentName works on"):
+    with pytest.raises(Invalid, match=r"must be the bead that the session of spec.agentName works on"):
         toast.create(MERGE_REQUEST, submission("gp-2"))
     assert toast.create(MERGE_REQUEST, submission(TOASTS_BEAD))["spec"]["beadName"] == TOASTS_BEAD
 
