@@ -49,6 +49,9 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
     verdict = witness.judge(agent, pod, seen.heartbeat, seen.settings.patience) if pod is not None else witness.WELL
     ended = session_status.unrecorded_end(seen, now)
     status, wakes = session_status.derive(seen, bead, ended, verdict, now)
+    if session_status.is_about_to_run(seen, status, verdict, now):
+        status = agent.status
+        wakes.append(Wake(session_status.STARTING_SECONDS, reason="the session is about to run"))
     # A record that grew is news for people only: it waits for the agent's next change, which saves a write per bead, but not for ever.
     is_record_only = status != agent.status and replace(status, cv=agent.status.cv) == agent.status
     if is_record_only and (patience := session_status.record_may_wait(seen, now)) > 0:

@@ -25,8 +25,11 @@ from gastown.decide.witness import Verdict
 # After sessions that failed: doubled for each further one, so that a broken image does not burn the town.
 FIRST_BACK_OFF_SECONDS = 5
 LONGEST_BACK_OFF_SECONDS = 300
-# Starting is not told apart from Working for sessions shorter than this: nobody could read it, and it costs a write.
+# How long an agent may have just been made for a binding that is not seen yet.
 SETTLE_SECONDS = 2.0
+# A session that runs sooner is told once, as Working: nobody could read Starting, and it costs a write. Times in objects are whole
+# seconds, so it has 2 s at least.
+STARTING_SECONDS = 3.0
 # How long a landing may be missing from its agent's record.
 RECORD_SECONDS = 30.0
 
@@ -55,14 +58,26 @@ def derive(seen: SessionSeen, bead: Bead | None, ended: SessionEnd | None, verdi
     phase = _phase(seen, bead, verdict, now)
     if pod is not None and not session_end.is_over(pod):
         status = replace(status, beadName=session_end.bead_name(pod))
-        if phase == agents.PHASE_STARTING and session_end.is_running(pod):
-            wakes.append(Wake(SETTLE_SECONDS, reason="the session may be a short one"))
         if seen.pod_bead is not None and over_since(seen.pod_bead, agent.metadata.name) is not None:
             wakes.append(Wake(LINGER_SECONDS, reason="the session should end by itself"))
         if (wait := witness.overdue_after(pod, now)) is not None:
             wakes.append(Wake(wait, reason="its pod is being deleted"))
     status = replace(status, phase=phase, conditions=_conditions(seen, verdict, now))
     return replace(status, cv=_record(seen, status.cv)), wakes
+
+
+def is_about_to_run(seen: SessionSeen, status: AgentStatus, verdict: Verdict, now: float) -> bool:
+    """Whether a session that is not told yet has just begun, and all is well so far.
+
+    Args:
+        status: As it should be.
+    """
+    pod, told = seen.pod, seen.agent.status
+    if pod is None or pod.metadata.uid == told.session.uid or status.phase != agents.PHASE_STARTING or verdict.reason:
+        return False
+    if told.phase in (agents.PHASE_STARTING, agents.PHASE_WORKING, agents.PHASE_STOPPING):
+        return False  # of the session before; a reader would take this one for it
+    return is_recent(pod.metadata.creationTimestamp, STARTING_SECONDS, now)
 
 
 def unrecorded_end(seen: SessionSeen, now: float) -> SessionEnd | None:
@@ -129,10 +144,7 @@ def _phase(seen: SessionSeen, bead: Bead | None, verdict: Verdict, now: float) -
         return agents.PHASE_SUSPENDED if agent.spec.suspend else agents.PHASE_IDLE
     if pod.metadata.deletionTimestamp or verdict.is_lost or why_stop(seen, bead, now):
         return agents.PHASE_STOPPING
-    if not session_end.is_running(pod):
-        return agents.PHASE_STARTING
-    is_new = agent.status.phase != agents.PHASE_WORKING and is_recent(pod.metadata.creationTimestamp, SETTLE_SECONDS, now)
-    return agents.PHASE_STARTING if is_new else agents.PHASE_WORKING
+    return agents.PHASE_WORKING if session_end.is_running(pod) else agents.PHASE_STARTING
 
 
 def _conditions(seen: SessionSeen, verdict: Verdict, now: float) -> list[Condition]:

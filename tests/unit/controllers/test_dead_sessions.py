@@ -61,7 +61,7 @@ def lease(town: SimulatedTown) -> Json:
 def condition(town: SimulatedTown, type_: str) -> str:
     """Reason of a condition of the agent; "" if it is absent."""
     (agent,) = town.api.all(kinds.AGENT)
-    return next((told["reason"] for told in agent["status"]["conditions"] if told["type"] == type_), "")
+    return next((told["reason"] for told in agent.get("status", {}).get("conditions", []) if told["type"] == type_), "")
 
 
 def kubelet(town: SimulatedTown, *, exit_code: int = 137) -> None:

@@ -208,14 +208,28 @@ class TestStatus:
         )
         assert session.decide(what, NOON + 61) == []
 
-    def test_a_started_session_is_told_with_its_pod(self) -> None:
-        status = status_of(session.decide(seen(pod=build.session_pod(phase="Pending")), NOON))
+    def test_a_session_that_takes_its_time_to_start_is_told_with_its_pod(self) -> None:
+        status = status_of(session.decide(seen(pod=build.session_pod(phase="Pending")), NOON + 3))
         assert (status.phase, status.beadName, status.session) == ("Starting", "gp-1", SESSION)
 
-    def test_working_is_told_when_the_session_is_no_short_one(self) -> None:
-        what = seen(build.agent(phase="Starting", session=SESSION), pod=build.session_pod())
-        assert status_of(session.decide(what, NOON + 1)).phase == "Starting"
-        assert status_of(session.decide(what, NOON + 3)).phase == "Working"
+    def test_a_session_that_starts_quickly_is_told_once_and_as_soon_as_it_runs(self) -> None:
+        starting = seen(pod=build.session_pod(phase="Pending"))
+        actions = session.decide(starting, NOON + 2)
+        assert status_of(actions) == starting.agent.status
+        assert min(action.after_seconds for action in actions if isinstance(action, Wake)) <= 3
+        status = status_of(session.decide(dataclasses.replace(starting, pod=build.session_pod()), NOON + 2))
+        assert (status.phase, status.beadName, status.session) == ("Working", "gp-1", SESSION)
+
+    @pytest.mark.parametrize(
+        ("pod", "phase"),
+        [
+            pytest.param(build.session_pod(phase="Pending", deleted=NOON_TEXT), "Stopping", id="it is being deleted"),
+            pytest.param(build.session_pod(phase="Pending", number=2), "Starting", id="the one before was told to run"),
+        ],
+    )
+    def test_whatever_makes_the_told_status_untrue_is_told_at_once(self, pod: Any, phase: str) -> None:
+        agent = build.agent(phase="Working", session=SESSION) if phase == "Starting" else None
+        assert status_of(session.decide(seen(agent, pod=pod), NOON + 1)).phase == phase
 
     def test_a_finished_session_waits_until_its_bead_has_recorded_it(self) -> None:
         pod = build.session_pod(exit_code=0, message=ENDED)
@@ -265,7 +279,7 @@ class TestStatus:
 
     def test_looking_again_decides_the_same(self) -> None:
         what = seen(pod=build.session_pod(phase="Pending"))
-        status = status_of(session.decide(what, NOON))
+        status = status_of(session.decide(what, NOON + 3))
         again = dataclasses.replace(what, agent=dataclasses.replace(what.agent, status=status))
         assert status_of(session.decide(again, NOON + 9)) == status
 
