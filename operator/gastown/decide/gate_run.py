@@ -20,8 +20,8 @@ from gastown.decide.gate_job import GATE_CONTAINER, GateSettings, gate_job
 from gastown.decide.session_stop import is_stopped
 from gastown.decide.times import is_recent, seconds_since, time_text
 
-# A run that ends sooner is told once, with its verdict.
-SETTLE_SECONDS = 2.0
+# A run that ends sooner is told once, with its verdict. Times in objects are whole seconds, so it has 2 s at least.
+SETTLE_SECONDS = 3.0
 # A Job that is over while its pod is nowhere to be seen: the watches may differ this long.
 POD_SECONDS = 10.0
 LOG_TAIL_LIMIT = 4096

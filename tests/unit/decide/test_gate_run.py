@@ -71,7 +71,8 @@ def test_a_gates_command_and_its_source_reach_the_program_as_written() -> None:
 
 
 def test_a_short_run_is_told_once_with_its_verdict() -> None:
-    fresh = gate_run.decide(seen(), NOON + 1)
+    # Two seconds old: it was made at the end of the second that its object tells.
+    fresh = gate_run.decide(seen(), NOON + 2.9)
     assert [type(action) for action in fresh] == [Create, Wake]
     assert succeeded(status_of(seen(jobs=(build.job(RUN),)))) == ("Unknown", "Running")
 
