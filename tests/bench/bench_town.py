@@ -90,24 +90,24 @@ def _writes(root: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ..
         example.apply(documents("counted", "ct", "counted", only=DIAMOND))
         example.wait_landed("convoy/counted")
         eventually(lambda: all(item["status"]["phase"] == "Idle" for item in example.items("agents")), 60, "agents are idle")
-        ready = {bead["metadata"]["name"]: bead["status"]["times"]["readyTime"] for bead in example.items("beads")}
-        return _counted(cluster.audit_log, ready)
+        return _counted(cluster.audit_log)
 
 
-def _counted(log: Path, ready_times: dict[str, str]) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
-    """Writes that succeeded, without those on a bead before the second in which it became Ready: waiting is not its way."""
+def _counted(log: Path) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+    """Writes that succeeded, without those on a bead before it became Ready: waiting is not its way."""
     ours: Counter[tuple[str, ...]] = Counter()
     kubernetes: Counter[tuple[str, ...]] = Counter()
-    for line in log.read_text().splitlines():
-        event: dict[str, Any] = json.loads(line)
+    are_ready: set[str] = set()
+    for event in sorted(map(json.loads, log.read_text().splitlines()), key=_received):
         target = event.get("objectRef", {})
         kind, part = target.get("resource", ""), target.get("subresource", "")
         user = event["user"]["username"]
         is_written = event["verb"] in WRITE_VERBS and event.get("responseStatus", {}).get("code", 500) < 300
         if not is_written or kind in NOT_COUNTED or (kind, part) in ROLL_UPS or target.get("namespace") != town.TOWN_NAMESPACE:
             continue
-        # RFC 3339 in UTC compares as text; the audit log has fractions, which sort behind the whole second.
-        if kind == "beads" and event["requestReceivedTimestamp"] < ready_times.get(target.get("name", ""), "").rstrip("Z"):
+        if kind == "beads" and event.get("requestObject", {}).get("status", {}).get("phase") == "Ready":
+            are_ready.add(target["name"])
+        if kind == "beads" and target.get("name") not in are_ready:
             continue
         told = f"{kind}/{part}".rstrip("/")
         if user.startswith(("system:serviceaccount:gastown-system:", f"system:serviceaccount:{town.TOWN_NAMESPACE}:")):
@@ -118,3 +118,8 @@ def _counted(log: Path, ready_times: dict[str, str]) -> tuple[Counter[tuple[str,
         elif user.startswith(KUBERNETES) and kind in ("pods", "jobs"):
             kubernetes[(user, event["verb"], told)] += 1
     return ours, kubernetes
+
+
+def _received(event: dict[str, Any]) -> str:
+    received: str = event["requestReceivedTimestamp"]
+    return received

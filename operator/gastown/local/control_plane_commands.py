@@ -22,6 +22,9 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+  # Which phase was written: benchmarks count from there.
+  - level: Request
+    resources: [{group: gastown.dev, resources: [beads/status]}]
   - level: Metadata
 """
 
