@@ -30,6 +30,21 @@ class KubernetesObject(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What has to be at the API server as it was seen: read there right before an object is made, since no creation can be conditional.
+
+    It costs a read, so it is for what would be work done twice, such as a session; a name that is taken needs none.
+
+    Attributes:
+        object: As seen.
+        fields: Of it that count, such as spec.assignee.
+    """
+
+    object: KubernetesObject
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """Make an object that is made once (Pod, Job, Lease, ...).
 
@@ -38,10 +53,12 @@ class Create:
 
     Attributes:
         object: A kind's dataclass, or the JSON form with apiVersion and kind (Pods, Jobs: we model only what we read of them).
+        provided: Otherwise the decision is stale.
     """
 
     object: KubernetesObject | Mapping[str, Any]
     reason: str = ""
+    provided: tuple[Unchanged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

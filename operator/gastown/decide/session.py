@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gastown.actions import WARNING, Action, Create, Delete, Emit, PatchSpec, SetStatus, Wake
+from gastown.actions import WARNING, Action, Create, Delete, Emit, PatchSpec, SetStatus, Unchanged, Wake
 from gastown.api import agent as agents
 from gastown.api import bead as beads
 from gastown.api import conditions, kinds, labels, reasons
@@ -27,6 +27,10 @@ from gastown.decide.witness import Verdict
 
 # A session that does not answer will hardly use its grace; one that can still make a checkpoint needs less than this.
 SILENT_GRACE_SECONDS = 30
+# What tells that a bead still waits for the session that is about to start.
+BEAD_AT_START = ("spec.assignee", "spec.state", "status.mergeRequestName", "status.sessionUid")
+# In the server's words when a ResourceQuota refuses.
+_QUOTA = "exceeded quota"
 
 
 def decide(seen: SessionSeen, now: float) -> list[Action]:
@@ -138,7 +142,9 @@ def _start(seen: SessionSeen, bead: Bead) -> Create:
     profile = seen.profiles[profiles.profile_name(bead, seen.agent, seen.rig, seen.town)]
     number = seen.agent.status.session.number + 1
     pod = session_pod(seen.agent, bead, seen.rig, profile, number, seen.settings)
-    return Create(pod, reason=f"session {number} on {bead.metadata.name}")
+    # Agent and bead are known by different watches, and a pod's name is free again once its session is over.
+    provided = (Unchanged(seen.agent, ("status.session.uid",)), Unchanged(bead, BEAD_AT_START))
+    return Create(pod, reason=f"session {number} on {bead.metadata.name}", provided=provided)
 
 
 def _delete(pod: Pod, reason: str, grace_seconds: int | None) -> Delete:

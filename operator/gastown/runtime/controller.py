@@ -28,6 +28,8 @@ S = TypeVar("S")
 
 # A pod has 30 s to end; writes under way take far less, and what is cut off is decided again after the start.
 SHUTDOWN_SECONDS = 5.0
+# An API server that is away says nothing against the key: it is asked again this often, so that work goes on soon after it is back.
+UNAVAILABLE_SECONDS = 5.0
 
 
 class Controller(Generic[S]):
@@ -137,7 +139,7 @@ class Controller(Generic[S]):
         except TimeoutError:
             self._failed(key, "timeout", f"took longer than {self._deadline_seconds:g} s")
         except ApiError as error:
-            self._failed(key, "unavailable", str(error))
+            self._failed(key, "unavailable", str(error), longest_seconds=UNAVAILABLE_SECONDS)
         except Exception as error:  # noqa: BLE001 - a bug met by one object must not stop the others
             self._failed(key, "error", f"{type(error).__name__}: {error}", error)
         else:
@@ -166,9 +168,11 @@ class Controller(Generic[S]):
             self._count.add(self.name, "written" if outcome.writes else "unchanged")
             self._queue.forget(key)
 
-    def _failed(self, key: Key, result: str, message: str, error: BaseException | None = None) -> None:
+    def _failed(
+        self, key: Key, result: str, message: str, error: BaseException | None = None, *, longest_seconds: float | None = None
+    ) -> None:
         self._count.add(self.name, result)
-        wait = self._queue.add_failed(key)
+        wait = self._queue.add_failed(key, longest_seconds)
         say(
             logger,
             logging.ERROR if error is not None else logging.WARNING,

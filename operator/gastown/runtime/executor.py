@@ -14,9 +14,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
-from gastown.actions import Action, Apply, Bind, Create, Delete, Emit, Key, KubernetesObject, PatchSpec, SetStatus, Single, Together, Wake
+from gastown.actions import (
+    Action,
+    Apply,
+    Bind,
+    Create,
+    Delete,
+    Emit,
+    Key,
+    KubernetesObject,
+    PatchSpec,
+    SetStatus,
+    Single,
+    Together,
+    Unchanged,
+    Wake,
+)
 from gastown.api.codec import merge_patch_between, to_dict
 from gastown.api.kinds import ALL_KINDS, EVENT, Kind, kind_of
 from gastown.kube.aio import Client
@@ -201,6 +217,9 @@ class Executor:
             )
         except AlreadyExists:
             return await self._judge_existing(kind, body, key, decision)
+        for condition in action.provided:
+            if not await self._holds(condition):
+                return Result.STALE
         return Result.DONE
 
     async def _judge_existing(self, kind: Kind, body: Mapping[str, Any], key: Key, decision: _Decision) -> Result:
@@ -209,6 +228,17 @@ class Executor:
         wanted, present = _controller_of(body), _controller_of(to_dict(existing))
         if wanted and wanted.get("uid") != present.get("uid"):
             owner = f"{present['kind']} {present['name']}" if present else "nobody"
+    async def _holds(self, condition: Unchanged) -> bool:
+        """Ask the server: our view may be old, after a stand-still of this process or beside another operator."""
+        kind = kind_of(condition.object)
+        try:
+            present = await self._client.get(kind, *_key(condition.object))
+        except NotFound:
+            return False
+        self._writer.learn(kind, present)
+        is_same = present.metadata.uid == condition.object.metadata.uid
+        return is_same and all(attrgetter(name)(present) == attrgetter(name)(condition.object) for name in condition.fields)
+
             decision.problem = (
                 f"{kind.name} {'/'.join(key)} already exists and belongs to {owner}, not to {wanted['kind']} {wanted['name']}; "
                 "delete or rename it"

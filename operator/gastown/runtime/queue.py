@@ -98,8 +98,11 @@ class WorkQueue(Generic[K]):
             earlier[1].cancel()
         self._delayed[key] = (when, self._timer.call_at(when, lambda: self._due(key)))
 
-    def add_failed(self, key: K) -> float:
+    def add_failed(self, key: K, longest_seconds: float | None = None) -> float:
         """Have the key decided again after its back-off, which grows with each failure until `forget`.
+
+        Args:
+            longest_seconds: No wait is longer; None means that of the queue.
 
         Returns:
             The wait in seconds.
@@ -107,7 +110,8 @@ class WorkQueue(Generic[K]):
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         # 2**60 of anything is longer than the longest wait, and a float.
-        backoff = min(self._first_seconds * 2.0 ** min(failures, 60), self._longest_seconds)
+        longest = self._longest_seconds if longest_seconds is None else longest_seconds
+        backoff = min(self._first_seconds * 2.0 ** min(failures, 60), longest)
         wait = backoff * (1.0 - 0.5 * self._jitter())
         self.add_after(key, wait)
         return wait

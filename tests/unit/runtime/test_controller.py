@@ -186,6 +186,21 @@ def test_a_server_in_trouble_is_asked_again_later(server: ScriptedServer) -> Non
     looping(server, lambda _key, _before: [status_of("gp-a", "Ready")], act)
 
 
+def test_a_key_comes_back_soon_after_a_server_that_was_away_for_long(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.then(*[failure(503, "Unavailable")] * 14, WRITTEN)
+
+    async def act(it: Loop) -> None:
+        it.controller.enqueue(A)
+        await it.until_asked(15)
+
+    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(controllers, "UNAVAILABLE_SECONDS", 0.02)
+        looping(server, lambda _key, _before: [status_of("gp-a", "Ready")], act)
+    waits = [record.fields["retry_seconds"] for record in caplog.records if record.message == "decision_failed"]  # type: ignore[attr-defined]
+    assert len(waits) == 14
+    assert max(waits) <= 0.02
+
+
 def test_a_refused_write_is_told_with_its_reason(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     server.then(failure(403, "Forbidden", "no right to patch beads"))
 

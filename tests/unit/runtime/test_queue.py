@@ -86,6 +86,13 @@ def test_the_earliest_deadline_of_a_key_counts() -> None:
     assert queue.take() is None
 
 
+def test_a_failure_that_is_not_the_key_s_fault_waits_no_longer_than_told() -> None:
+    timer = FakeTimer()
+    queue = queue_at(timer)
+    assert [queue.add_failed("a", 2.0) for _ in range(6)] == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    assert queue.add_failed("a") == 16.0
+
+
 def test_looking_at_a_key_earlier_leaves_its_deadline_in_place() -> None:
     timer = FakeTimer()
     queue = queue_at(timer)
