@@ -126,6 +126,36 @@ REFUSALS = {
         bad={"env": [{"name": "GASTOWN_BEAD"}]},
         good={"env": [{"name": "GASTOWN"}]},
     ),
+    "a program with a NUL": Refusal(
+        AGENT_PROFILE, "an argument cannot hold a NUL character; remove it", bad={"command": ["a\0b"]}, good={"command": ["a b"]}
+    ),
+    "a program that no variable can hold": Refusal(
+        AGENT_PROFILE,
+        "may have 20000 characters in all; put a longer program into the image",
+        bad={"command": ["x" * 10_000] * 2 + ["y"]},
+        good={"command": ["x" * 10_000] * 2},
+    ),
+    "a variable with a NUL": Refusal(
+        AGENT_PROFILE,
+        "a variable cannot hold a NUL character; remove it",
+        bad={"env": [{"name": "A", "value": "a\0b"}]},
+        good={"env": [{"name": "A", "value": "$(B) 'c'"}]},
+    ),
+    "a resource that Kubernetes has not": Refusal(
+        AGENT_PROFILE,
+        "such as cpu, memory, ephemeral-storage or example.com/gpu",
+        bad={"resources": {"requests": {"ram": "1Gi"}}},
+        good={"resources": {"limits": {"cpu": "1", "example.com/gpu": "2", "hugepages-2Mi": "4Mi"}}},
+    ),
+    "a gate with a NUL": Refusal(
+        RIG, "an argument cannot hold a NUL character; remove it", bad=gate(command=["a\0b"]), good=gate(command=["a b"])
+    ),
+    "gates that no variable can hold": Refusal(
+        RIG,
+        "the commands of all gates may have 20000 characters together",
+        bad={"gates": [{"name": f"g{number}", "command": ["x" * 4001]} for number in range(5)]},
+        good={"gates": [{"name": f"g{number}", "command": ["x" * 4000]} for number in range(5)]},
+    ),
     "an agent of another role": Refusal(AGENT, "the role of an agent is fixed", bad={"role": "crew"}, good={"role": "polecat"}, before={}),
     "an agent of another rig": Refusal(
         AGENT, "the rig of an agent is fixed", bad={"rigName": "singer"}, good={"rigName": "greeter"}, before={"role": "crew"}
@@ -160,6 +190,17 @@ REFUSALS = {
         bad={"state": "pinned", "deferUntil": "2026-01-01T00:00:00Z"},
         good={"state": "deferred", "deferUntil": "2026-01-01T00:00:00Z"},
     ),
+    "a title of two lines": Refusal(
+        BEAD,
+        "a title is one line of text without control characters; put the rest into description",
+        bad={"title": "Say hello\nand goodbye"},
+        good={"title": "Say «hello» 👋"},
+    ),
+    "a title that a terminal obeys": Refusal(BEAD, "a title is one line of text", bad={"title": "\x9b2J"}),
+    "an owner that a terminal obeys": Refusal(
+        BEAD, "an owner is one line of text without control characters", bad={"owner": "\x1b[2J"}, good={"owner": "Ada <ada@example.com>"}
+    ),
+    "an assignee of two lines": Refusal(BEAD, "an assignee is one line of text", bad={"assignee": "a\u2028b"}, good={"assignee": "Ada L."}),
     "an edge that would block nothing": Refusal(
         BEAD,
         "write blocks, conditional-blocks, waits-for or merge-blocks",
@@ -421,7 +462,7 @@ def test_columns_tell_whether_a_bead_is_done_and_if_not_why(api_server: Cluster,
         BEAD, namespace, "gp-a3f8", {"status": {"phase": "Blocked", "blockedBy": ["gp-1"], "conditions": [blocked]}}, subresource="status"
     )
     header, row = api_server.kubectl("get", "beads", "-n", namespace).stdout.splitlines()
-    assert header.split() == ["NAME", "PHASE", "WHY", "WAITING", "ASSIGNEE", "P", "TITLE", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "WHY", "WAITING", "ASSIGNEE", "REWORKS", "P", "TITLE", "AGE"]
     assert row.split()[:5] == ["gp-a3f8", "Blocked", "Blocked", "greeter-furiosa", "2"]
     wide = api_server.kubectl("get", "beads", "-n", namespace, "-o", "wide").stdout
     assert '["gp-1"]' in wide

@@ -24,7 +24,7 @@ from gastown.decide.gate_job import GateSettings
 from gastown.decide.session_pod import SessionSettings
 from gastown.decide.witness import Patience
 from gastown.runtime.controller import Controller
-from gastown.runtime.executor import Executor
+from gastown.runtime.executor import Executor, Outcome
 from gastown.runtime.feed import Feed
 from gastown.runtime.metrics import Registry
 from gastown.runtime.store import Store
@@ -45,14 +45,26 @@ class Settings:
     patience: Patience = field(default_factory=Patience)
 
 
-def refusals(store: Store[Any]) -> Callable[[Key, str], list[Action]]:
+def refusals(store: Store[Any]) -> Callable[[Key, Outcome], list[Action]]:
     """Tell a refused write (a quota, a policy, missing rights) on the object it was for: its owner does not read our log."""
 
-    def tell(key: Key, problem: str) -> list[Action]:
+    def tell(key: Key, outcome: Outcome) -> list[Action]:
         value = store.find(*key)
-        return [Emit(value, WARNING, reasons.WRITE_REFUSED, problem)] if value is not None else []
+        return [Emit(value, WARNING, reasons.WRITE_REFUSED, outcome.problem)] if value is not None else []
 
     return tell
+
+
+def refused_sessions(sessions: SessionWiring, store: Store[Any]) -> Callable[[Key, Outcome], list[Action]]:
+    """As `refusals`, and a pod that the server does not take counts as a session."""
+    tell = refusals(store)
+
+    def act(key: Key, outcome: Outcome) -> list[Action]:
+        seen = sessions.observe(key)
+        counted = session.refused(seen, outcome.problem, time.time()) if outcome.refused_create and seen is not None else []
+        return [*tell(key, outcome), *counted]
+
+    return act
 
 
 def make_controllers(
@@ -83,7 +95,8 @@ def make_controllers(
 
     of_beads = make("bead", observe=beading.observe, decide=bead.decide, workers=4, on_refused=refusals(stores.beads), **common)
     of_dispatch = make("dispatch", observe=dispatching.observe, decide=dispatching.decide, workers=1, **common)
-    of_sessions = make("session", observe=sessions.observe, decide=session.decide, workers=4, on_refused=refusals(stores.agents), **common)
+    on_refused = refused_sessions(sessions, stores.agents)
+    of_sessions = make("session", observe=sessions.observe, decide=session.decide, workers=4, on_refused=on_refused, **common)
     of_requests = make(
         "merge-request", observe=requests.observe, decide=merge_request.decide, on_refused=refusals(stores.merge_requests), **common
     )

@@ -73,6 +73,23 @@ def decide(seen: SessionSeen, now: float) -> list[Action]:
     return [*actions, tell, *wakes]
 
 
+def refused(seen: SessionSeen, problem: str, now: float) -> list[Action]:
+    """What follows when the server did not take the session's pod: it counts as a lost session.
+
+    Its profile makes the pod invalid, or names what the cluster has not. Tried for ever it would keep its agent, and so the capacity of
+    its rig, from the work of others. A quota is another matter: it lets the pod in when others have gone.
+
+    Args:
+        problem: The server's words.
+        now: Unix seconds.
+    """
+    bead = chosen_bead(seen.beads)
+    if seen.pod is not None or bead is None or _QUOTA in problem:
+        return []
+    status = session_status.refused(seen.agent.status, bead.metadata.name, problem, now)
+    return [SetStatus(seen.agent, status, reason="its pod was refused")]
+
+
 def _watched(seen: SessionSeen, verdict: Verdict, now: float) -> list[Action]:
     """What follows from the verdict besides the status: an Event when it is new, a nudge, another look."""
     actions: list[Action] = []

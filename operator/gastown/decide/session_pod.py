@@ -65,7 +65,8 @@ def session_pod(agent: Agent, bead: Bead, rig: Rig, profile: AgentProfile, numbe
     image = profile.spec.image or settings.image
     env = _environment(agent, bead, rig, profile, number, settings)
     resources = to_dict(profile.spec.resources) or {}
-    resources.setdefault("requests", DEFAULT_REQUESTS)
+    # A request above the profile's own limit would make the pod invalid.
+    resources.setdefault("requests", {name: size for name, size in DEFAULT_REQUESTS.items() if name not in resources.get("limits", {})})
     mounts = [
         {"name": "workspace", "mountPath": WORKSPACE},
         {"name": "repo-token", "mountPath": TOKEN_FOLDER, "readOnly": True},
@@ -167,9 +168,9 @@ def _environment(
         "GASTOWN_TARGET_BRANCH": rig_.spec.git.branch,
         "GASTOWN_START_COMMIT": bead.status.head,
         "GASTOWN_ADAPTER": profile.spec.adapter,
-        "GASTOWN_AGENT_COMMAND": literal(json.dumps(profile.spec.command)),
+        "GASTOWN_AGENT_COMMAND": _in_variable(profile.spec.command),
         "GASTOWN_MODEL": literal(bead.spec.model or profile.spec.model),
-        "GASTOWN_GATES": literal(json.dumps(gates)),
+        "GASTOWN_GATES": _in_variable(gates),
         "GASTOWN_TIMEOUT_SECONDS": str(profile.spec.limits.timeoutSeconds),
         "GASTOWN_HEARTBEAT_SECONDS": f"{settings.patience.heartbeat:g}",
         "GASTOWN_CHECKPOINT_SECONDS": str(profile.spec.checkpointSeconds),
@@ -181,6 +182,11 @@ def _environment(
         {"name": "GASTOWN_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         *({"name": key, "value": value} for key, value in plain.items()),
     ]
+
+
+def _in_variable(value: list[Any]) -> str:
+    """JSON for one variable of at most 128 KiB: as an escape a picture takes 12 bytes, as itself 4; the kinds bound the characters."""
+    return literal(json.dumps(value, ensure_ascii=False))
 
 
 def literal(text: str) -> str:

@@ -25,6 +25,8 @@ from gastown.decide.witness import Verdict
 # After sessions that failed: doubled for each further one, so that a broken image does not burn the town.
 FIRST_BACK_OFF_SECONDS = 5
 LONGEST_BACK_OFF_SECONDS = 300
+# After a pod that was not taken: time to correct the profile, or for rights that are just being changed, before attempts are used up.
+REFUSED_SECONDS = 60
 # How long an agent may have just been made for a binding that is not seen yet.
 SETTLE_SECONDS = 2.0
 # A session that runs sooner is told once, as Working: nobody could read Starting, and it costs a write. Times in objects are whole
@@ -95,6 +97,20 @@ def unrecorded_end(seen: SessionSeen, now: float) -> SessionEnd | None:
     if seen.agent.status.phase == agents.PHASE_STOPPING:
         return SessionEnd(session.uid, session_end.HANDOFF, "stopped on request", time=time_text(now))
     return SessionEnd(session.uid, session_end.LOST, "its pod disappeared without a result", time=time_text(now))
+
+
+def refused(before: AgentStatus, bead_name: str, problem: str, now: float) -> AgentStatus:
+    """The status after the server did not take the pod of the next session: a session that was lost before it began.
+
+    Args:
+        problem: The server's words.
+    """
+    number = before.session.number + 1
+    session = AgentSession(uid=f"refused-{number}", beadName=bead_name, number=number, startTime=time_text(now))
+    message = f"its pod was refused, correct the AgentProfile: {problem}"[: session_end.MESSAGE_LIMIT]
+    after = _with_end(replace(before, session=session), SessionEnd(session.uid, session_end.LOST, message, time=time_text(now)), now)
+    back_off = max(REFUSED_SECONDS, back_off_seconds(session_end.LOST, after.attempts))
+    return replace(after, session=replace(after.session, nextStartTime=time_text(now + back_off)))
 
 
 def record_may_wait(seen: SessionSeen, now: float) -> float:

@@ -47,7 +47,7 @@ class Controller(Generic[S]):
         clock: Unix seconds handed to `decide`.
         jitter: Random numbers in [0, 1), for back-off.
         deadline_seconds: Of one decision with its writes; a key that takes longer counts as failed.
-        on_refused: What to do when a write was refused, with its reason: tell whom it concerns, who does not read our log.
+        on_refused: What to do when a write was refused, with what became of it: tell whom it concerns, who does not read our log.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Controller(Generic[S]):
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         deadline_seconds: float = 60.0,
-        on_refused: Callable[[Key, str], Sequence[Action]] | None = None,
+        on_refused: Callable[[Key, Outcome], Sequence[Action]] | None = None,
     ) -> None:
         self.name = name
         self._observe = observe
@@ -152,7 +152,7 @@ class Controller(Generic[S]):
         wanted = self._decide(seen, self._clock())
         outcome = await self._executor.execute(await wanted if inspect.isawaitable(wanted) else wanted)
         if outcome.problem and self._on_refused is not None:
-            await self._executor.execute(self._on_refused(key, outcome.problem))
+            await self._executor.execute(self._on_refused(key, outcome))
         return outcome
 
     def _settle(self, key: Key, outcome: Outcome) -> None:

@@ -36,7 +36,7 @@ from gastown.actions import (
 from gastown.api.codec import merge_patch_between, to_dict
 from gastown.api.kinds import ALL_KINDS, EVENT, Kind, kind_of
 from gastown.kube.aio import Client
-from gastown.kube.errors import Advice, AlreadyExists, ApiError, NotFound, Unavailable
+from gastown.kube.errors import Advice, AlreadyExists, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from gastown.runtime.event_posts import EventLimit, event_body
 from gastown.runtime.log import say
 from gastown.runtime.metrics import Registry
@@ -64,12 +64,14 @@ class Outcome:
         problem: Why an action was refused (RBAC, validation, a foreign object of that name), with object and remedy; "" if none.
             Look again with the ordinary back-off.
         wakes: To be enqueued; roll-ups that were put off are among them.
+        refused_create: Whether what was refused was an object to be made, which a retry with the same words will hardly heal.
     """
 
     writes: int = 0
     stale: bool = False
     problem: str = ""
     wakes: tuple[Wake, ...] = ()
+    refused_create: bool = False
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
@@ -78,6 +80,7 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
         stale=any(outcome.stale for outcome in outcomes),
         problem=next((outcome.problem for outcome in outcomes if outcome.problem), ""),
         wakes=tuple(wake for outcome in outcomes for wake in outcome.wakes),
+        refused_create=any(outcome.refused_create for outcome in outcomes),
     )
 
 
@@ -98,6 +101,7 @@ class _Decision:
     writes: int = 0
     attempts: int = 0
     problem: str = ""
+    refused_create: bool = False
     wakes: list[Wake] = field(default_factory=list)
     # Answers to our own writes: the next action on the same object goes on from there, not from the version it overtook.
     answers: dict[tuple[Kind, Key], Any] = field(default_factory=dict)
@@ -159,7 +163,8 @@ class Executor:
             self._count.add(type(action).__name__, result.value)
             decision.writes += result is Result.DONE and not isinstance(action, Wake | Emit)
             if result is Result.STALE or result is Result.REFUSED:
-                return Outcome(decision.writes, result is Result.STALE, decision.problem, tuple(decision.wakes))
+                is_stale = result is Result.STALE
+                return Outcome(decision.writes, is_stale, decision.problem, tuple(decision.wakes), decision.refused_create)
         return Outcome(decision.writes, wakes=tuple(decision.wakes))
 
     async def _carry_out_together(self, action: Together) -> list[Outcome]:
@@ -192,6 +197,7 @@ class Executor:
             if error.advice is Advice.LOOK_AGAIN and not (isinstance(error, NotFound) and isinstance(action, Create | Apply)):
                 return Result.STALE
             decision.problem = str(error)
+            decision.refused_create = isinstance(error, Forbidden | Invalid) and isinstance(action, Create)
             return Result.REFUSED
 
     async def _write(self, action: Create | Apply | Delete | SetStatus | Bind | PatchSpec, decision: _Decision) -> Result:
