@@ -35,7 +35,9 @@ class CommandLine:
             **variables,
         }
         command = [sys.executable, "-m", f"gastown.cli.{program}.main", *arguments]
-        return subprocess.run(command, cwd=self.folder, env=environment, input=given, capture_output=True, text=True, timeout=60)
+        # Bytes that are no text go in and come out as half characters.
+        how: dict[str, Any] = {"text": True, "errors": "surrogateescape", "capture_output": True, "timeout": 60}
+        return subprocess.run(command, cwd=self.folder, env=environment, input=given, check=False, **how)
 
     def json(self, line: str | list[str], **variables: str) -> Any:
         """Run a command with --json that must succeed; the document."""

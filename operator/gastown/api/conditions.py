@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .meta import Condition
+from .text import plain_lines
 
 # Accepted and observed as specified, on every kind.
 READY = "Ready"
@@ -67,7 +68,8 @@ def with_condition(conditions: Sequence[Condition], wanted: Condition, now_time:
         type=wanted.type,
         status=wanted.status,
         reason=wanted.reason,
-        message=wanted.message[:MESSAGE_LIMIT],
+        # What strangers wrote may be quoted in it, and people see it in columns and Events.
+        message=plain_lines(wanted.message[:MESSAGE_LIMIT])[:MESSAGE_LIMIT],
         lastTransitionTime=since,
         observedGeneration=wanted.observedGeneration,
     )

@@ -13,7 +13,7 @@ _SEPARATOR = "-"
 
 def base36_digest(text: str, length: int) -> str:
     """The first `length` base36 digits of a SHA-256 of the text."""
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
     digits = []
     for _ in range(length):
         number, rest = divmod(number, 36)

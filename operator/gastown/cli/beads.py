@@ -9,7 +9,7 @@ from gastown.api.bead import PHASE_READY, Bead
 from gastown.api.codec import from_dict
 from gastown.api.conditions import STARTABLE, find_condition, is_true
 from gastown.api.kinds import BEAD
-from gastown.cli.errors import about
+from gastown.cli.errors import USAGE, CommandError, about
 from gastown.cli.output import age
 from gastown.kube.rest import Client
 
@@ -25,6 +25,8 @@ def get_bead(client: Client, namespace: str, bead_id: str) -> Json:
         CommandError: There is none, or no answer.
     """
     name = bead_id.lower()
+    if not name:
+        raise CommandError("bead", "an ID is empty", remedy=NOT_FOUND_REMEDY, exit_code=USAGE, reason="BadId")
     with about(f"bead {name} in namespace {namespace}", remedy=NOT_FOUND_REMEDY):
         return client.get(BEAD, namespace, name)
 

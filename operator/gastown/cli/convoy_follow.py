@@ -16,6 +16,8 @@ from gastown.api import labels
 from gastown.api.codec import from_dict
 from gastown.api.convoy import PHASE_CANCELLED, PHASE_FAILED, PHASE_LANDED
 from gastown.api.kinds import BEAD, CONVOY, MERGE_REQUEST, Kind
+from gastown.api.names import shorten
+from gastown.api.text import json_text, plain
 from gastown.cli import errors, output
 from gastown.cli.convoy_view import HEADINGS, Seen, changes, fitting, heading, rows
 from gastown.cli.errors import CommandError
@@ -62,8 +64,8 @@ class Follower:
             raise CommandError(about, "not found", remedy=remedy, exit_code=errors.NOT_FOUND, reason="NotFound")
         # Beads that a convoy only names carry no label of it.
         is_labelled = not found["spec"].get("beads")
-        mine = Selector(labels=f"{labels.CONVOY}={self._convoy}") if is_labelled else Selector()
-        requests = Selector(fields=f"spec.convoyName={self._convoy}") if is_labelled else Selector()
+        mine = Selector(labels=f"{labels.CONVOY}={shorten(self._convoy)}") if is_labelled else Selector()
+        requests = Selector(fields=f"spec.convoyName={shorten(self._convoy)}") if is_labelled else Selector()
         return [
             (CONVOY, by_name, start),
             (BEAD, mine, await self._list(BEAD, mine)),
@@ -86,7 +88,7 @@ class Follower:
             except ApiError as error:
                 if error.advice is not Advice.WAIT:
                     raise
-                print(f"watch of {kind.plural}: {error.message}; trying again", file=sys.stderr)
+                print(plain(f"watch of {kind.plural}: {error.message}; trying again"), file=sys.stderr)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 with contextlib.suppress(ApiError):
                     version = await self._list(kind, selector)
@@ -196,7 +198,7 @@ class _Screen:
             new = [row[1] for row in table if row[1] not in {old[1] for old in self._rows}]
             lines = [f"{now} {name}: created" for name in new] + [f"{now} {line}" for line in changes(self._rows, table)]
             lines += [f"{now} {line}" for line in head.splitlines()] if head != self._heading else []
-            print("".join(f"{line}\n" for line in lines), end="", flush=True)
+            print("".join(f"{plain(line)}\n" for line in lines), end="", flush=True)
         self._rows, self._heading = table, head
 
 
@@ -206,5 +208,5 @@ class _JsonScreen:
     def show(self, seen: Seen) -> None:
         members = [dict(zip((name.lower() for name in HEADINGS), row, strict=True)) for row in rows(seen)]
         status = seen.convoy.status
-        plain = {"kind": "ConvoyProgress", "name": seen.convoy.metadata.name, "phase": status.phase, "progress": status.progress}
-        print(json.dumps({**plain, "members": members}), flush=True)
+        told = {"kind": "ConvoyProgress", "name": seen.convoy.metadata.name, "phase": status.phase, "progress": status.progress}
+        print(json_text(json.dumps({**told, "members": members})), flush=True)

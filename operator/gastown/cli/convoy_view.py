@@ -10,6 +10,7 @@ from gastown.api.bead import BLOCKING_TYPES, PHASE_BLOCKED, PHASE_LANDED, PHASE_
 from gastown.api.conditions import PROGRESSING, READY, find_condition
 from gastown.api.convoy import Convoy
 from gastown.api.merge_request import MergeRequest
+from gastown.api.names import shorten
 from gastown.api.text import plain
 from gastown.cli.beads import why
 from gastown.decide.graph import layers
@@ -32,7 +33,7 @@ class Seen:
 
     def members(self) -> list[str]:
         """Names of the members, those it created and those it names; sorted."""
-        mine = self.convoy.metadata.name
+        mine = shorten(self.convoy.metadata.name)
         created = (name for name, bead in self.beads.items() if bead.metadata.labels.get(labels.CONVOY) == mine)
         return sorted({*created, *self.convoy.spec.beads})
 
@@ -45,7 +46,7 @@ def heading(convoy: Convoy) -> str:
     for type_ in (READY, PROGRESSING) if status.phase != PHASE_LANDED else ():
         condition = find_condition(status.conditions, type_)
         if condition is not None and condition.status == "False":
-            lines.append(f"  {condition.reason}: {plain(condition.message)}")
+            lines.append(f"  {plain(condition.reason)}: {plain(condition.message)}")
     return "".join(f"{line}\n" for line in lines)
 
 

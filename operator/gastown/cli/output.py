@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from gastown.api.text import plain
+from gastown.api.text import json_text, plain, plain_lines
 from gastown.cli.errors import CommandError
 
 JSON_HELP = """\
@@ -25,6 +25,7 @@ with --json:
 """
 Json = Mapping[str, Any]
 _GAP = "  "
+_LONGEST_ERROR = 4000
 _COLORS = {
     "Landed": "32", "Closed": "32", "Passed": "32", "Working": "36", "Submitted": "36", "Gating": "36", "Running": "36",
     "Failed": "31", "Rejected": "31", "Conflicted": "31", "Blocked": "33", "Held": "33", "Paused": "33",
@@ -32,8 +33,8 @@ _COLORS = {
 
 
 def print_json(value: Any, stream: TextIO | None = None) -> None:
-    """One JSON document, indented, keys in the API server's order."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), file=stream or sys.stdout)
+    """One JSON document, indented, keys in the API server's order; it is harmless on a terminal, too."""
+    print(json_text(json.dumps(value, indent=2, ensure_ascii=False)), file=stream or sys.stdout)
 
 
 def as_list(items: Sequence[Json]) -> dict[str, Any]:
@@ -44,8 +45,8 @@ def as_list(items: Sequence[Json]) -> dict[str, Any]:
 def print_error(error: CommandError, *, as_json: bool) -> None:
     """The error for people on standard error and, if asked for, for programs on standard output."""
     if error.details:
-        print(error.details.rstrip("\n"), file=sys.stderr)
-    print(f"error: {error}", file=sys.stderr)
+        print(plain_lines(error.details.rstrip("\n")), file=sys.stderr)
+    print(f"error: {plain(str(error), _LONGEST_ERROR)}", file=sys.stderr)
     if as_json:
         status = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": error.reason}
         print_json({**status, "message": str(error), "code": error.exit_code})
@@ -59,7 +60,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int 
         width: The last column is cut to make lines this wide; 0 means no limit (a pipe gets all).
         color: Paint words that are phases.
     """
-    cells = [[plain(cell) for cell in row] for row in rows]
+    cells = [[plain(cell).replace("\t", " ") for cell in row] for row in rows]
     columns = list(zip(headings, *cells, strict=True))
     widths = [max(_columns_of(cell) for cell in column) for column in columns]
     if width:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ def main(program: str, summary: str, commands: Sequence[Command], arguments: Seq
     Returns:
         Exit code, see `errors.EXIT_CODES`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no pictures is no reason to fail
     command = _find(commands, arguments)
     if command is None:
         return run_reporting(lambda: _help(program, summary, commands, arguments), as_json=False)

@@ -15,6 +15,7 @@ from typing import Any
 from gastown.api import labels
 from gastown.api.agent_profile import Prices
 from gastown.api.core import ContainerStateTerminated, Pod
+from gastown.api.text import plain_lines
 from gastown.api.usage import Usage
 from gastown.decide import usage
 from gastown.decide.times import unix_seconds
@@ -93,7 +94,7 @@ def end_of(pod: Pod, prices: Prices, replaced: str = "") -> SessionEnd | None:
     return SessionEnd(
         uid=pod.metadata.uid,
         outcome=outcome,
-        message=text[:MESSAGE_LIMIT],
+        message=plain_lines(text[:MESSAGE_LIMIT])[:MESSAGE_LIMIT],
         merge_request_name=_text(told, "mergeRequest"),
         head=_commit(told, "head") or _commit(told, "checkpoint"),
         time=ended.finishedAt or pod.status.startTime or pod.metadata.creationTimestamp,

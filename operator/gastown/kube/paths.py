@@ -15,8 +15,8 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 
 def quoted(text: str) -> str:
-    """Percent-encoded for a path segment or a query value."""
-    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in text.encode())
+    """Percent-encoded for a path segment or a query value; bytes that a shell handed on and that are no UTF-8, too."""
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
 
 
 def collection(kind: Kind, namespace: str | None) -> str:

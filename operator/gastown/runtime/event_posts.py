@@ -9,6 +9,7 @@ from typing import Any
 
 from gastown.actions import Emit
 from gastown.api.kinds import kind_of
+from gastown.api.text import plain_lines
 
 # The API server refuses longer ones.
 MESSAGE_LIMIT = 1024
@@ -81,7 +82,7 @@ def event_body(action: Emit, component: str, now: float) -> dict[str, Any]:
         },
         "type": action.type,
         "reason": action.reason,
-        "message": action.message[:MESSAGE_LIMIT],
+        "message": plain_lines(action.message[:MESSAGE_LIMIT])[:MESSAGE_LIMIT],
         "count": 1,
         "firstTimestamp": moment,
         "lastTimestamp": moment,

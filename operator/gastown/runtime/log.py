@@ -1,4 +1,7 @@
-"""Structured logs through stdlib logging: a fixed event name plus fields, one line each, as key=value or JSON."""
+"""Structured logs through stdlib logging: a fixed event name plus fields, one line each, as key=value or JSON.
+
+What strangers wrote may stand in a field: nothing of it acts on the terminal of whoever reads the log, nor breaks a line in two.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import logging
 import sys
 import time
 from typing import Any, Literal, TextIO
+
+from gastown.api.text import escaped, json_text
 
 # What every LogRecord carries in this attribute when it was written by `say`.
 FIELDS = "fields"
@@ -31,7 +36,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         line = {"time": _utc(record.created), "level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
-        return json.dumps({**line, **_fields(self, record)}, default=str, ensure_ascii=False)
+        return json_text(json.dumps({**line, **_fields(self, record)}, default=str, ensure_ascii=False))
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -40,7 +45,7 @@ class KeyValueFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         pairs = " ".join(f"{name}={_quoted(value)}" for name, value in _fields(self, record).items())
-        return f"{_utc(record.created)} {record.levelname.lower():7} {record.name} {_one_line(record.getMessage())} {pairs}".rstrip()
+        return escaped(f"{_utc(record.created)} {record.levelname.lower():7} {record.name} {record.getMessage()} {pairs}".rstrip())
 
 
 def set_up(level: str = "INFO", form: Literal["json", "text"] = "text", stream: TextIO | None = None) -> None:
@@ -71,7 +76,3 @@ def _quoted(value: Any) -> str:
     text = str(value)
     plain = text and not any(character in ' "=\\' or not character.isprintable() for character in text)
     return text if plain else json.dumps(text, ensure_ascii=False)
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\n", "\\n")

@@ -48,6 +48,26 @@ def test_a_json_line_is_an_object() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("words", ["\x1b[2J", "\x9b31m", "a\u2028b\x85c", "\u202eexe", "\ud800", "\U000e0041", "\r\n"], ids=ascii)
+def test_nothing_that_strangers_write_acts_on_a_terminal_or_breaks_the_line(form: Literal["json", "text"], words: str) -> None:
+    line = line_of(form, title=words, name=f"x {words} y")
+    line.encode()
+    assert len(line.splitlines()) == 1
+    assert line[:-1].isprintable()
+    if form == "json":
+        assert json.loads(line)["title"] == words
+
+
+def test_the_message_of_a_foreign_logger_is_no_exception() -> None:
+    for form in ("json", "text"):
+        stream = io.StringIO()
+        log.set_up("INFO", form, stream)
+        logging.getLogger("foreign").warning("GET /\x1b[2J %s", "a\nb\x85")
+        assert len(stream.getvalue().splitlines()) == 1
+        assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
 def test_a_failure_keeps_its_traceback_on_the_line(form: Literal["json", "text"]) -> None:
     line = line_of(form, exc_info=ValueError("bad"))
     assert "ValueError: bad" in line

@@ -65,7 +65,7 @@ def _spec(options: argparse.Namespace, place: Place, client: Client) -> BeadSpec
         rig = rig or str(get_bead(client, place.namespace, parent)["spec"].get("rigName", ""))
     return BeadSpec(
         title=options.title,
-        description=sys.stdin.read() if options.description == "-" else options.description,
+        description=sys.stdin.buffer.read().decode("utf-8", "replace") if options.description == "-" else options.description,
         type=options.type,
         priority=options.priority,
         delivery=options.delivery,

@@ -7,6 +7,7 @@ from typing import Any
 
 from gastown.api import labels
 from gastown.api.bead import CLOSED, DEFERRED, OPEN, PHASES, PINNED
+from gastown.api.names import shorten
 from gastown.cli import output
 from gastown.cli.beads import bead_table, list_beads
 from gastown.cli.place import add_place_arguments, find_place
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = [f"{name}={value}" for name, value in fields.items() if value]
     if not options.all and not options.state and options.phase not in ("Landed", "Closed"):
         chosen.append(f"spec.state!={CLOSED}")
-    convoy = f"{labels.CONVOY}={options.convoy}" if options.convoy else ""
+    convoy = f"{labels.CONVOY}={shorten(options.convoy)}" if options.convoy else ""
     with place.connect("bd") as client:
         found = list_beads(client, place.namespace, field_selector=",".join(chosen), label_selector=convoy)
     found = [item for item in found if _has_labels(item, options.label)]

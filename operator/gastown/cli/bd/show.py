@@ -43,8 +43,8 @@ def describe(item: dict[str, Any]) -> str:
     """A bead as text, ending in a line end; anybody's text stands behind a bar."""
     bead = from_dict(Bead, item)
     lines = [f"{bead.metadata.name}  {plain(bead.spec.title)}"]
-    lines += [f"  {name + ':':<16}{value}" for name, value in _facts(bead) if value]
-    lines += [f"  {line}" for line in _conditions(bead)]
+    lines += [f"  {name + ':':<16}{plain(value)}" for name, value in _facts(bead) if value]
+    lines += [f"  {plain(line)}" for line in _conditions(bead)]
     text = "".join(f"{line}\n" for line in lines)
     for name, heading in _TEXTS:
         if value := getattr(bead.spec, name):
@@ -60,14 +60,14 @@ def _facts(bead: Bead) -> Iterator[tuple[str, str]]:
     spec, status = bead.spec, bead.status
     outcomes = {(edge.id, edge.type): edge.outcome for edge in status.dependencies}
     yield "phase", status.phase + (f" (asked to be {spec.state})" if spec.state != "open" else "")
-    yield "closed because", plain(spec.closeReason)
+    yield "closed because", spec.closeReason
     yield "blocked by", ", ".join(status.blockedBy)
     yield "rig", spec.rigName
     yield "type", f"{spec.type}, priority {spec.priority}, delivers {spec.delivery}"
     yield "on hook of", spec.assignee
-    yield "owner", plain(spec.owner)
-    yield "created by", plain(spec.createdBy)
-    yield "labels", plain(", ".join(spec.labels))
+    yield "owner", spec.owner
+    yield "created by", spec.createdBy
+    yield "labels", ", ".join(spec.labels)
     yield "parent", spec.parent
     for edge in spec.dependencies:
         outcome = outcomes.get((edge.id, edge.type), "")
@@ -83,5 +83,5 @@ def _facts(bead: Bead) -> Iterator[tuple[str, str]]:
 
 def _conditions(bead: Bead) -> Iterator[str]:
     for condition in bead.status.conditions:
-        message = f": {plain(condition.message)}" if condition.message else ""
+        message = f": {condition.message}" if condition.message else ""
         yield f"{condition.type}={condition.status} {condition.reason}{message}"

@@ -8,6 +8,7 @@ from typing import Any
 from gastown.api import labels
 from gastown.api.codec import from_dict
 from gastown.api.kinds import BEAD, CONVOY, MERGE_REQUEST
+from gastown.api.names import shorten
 from gastown.cli import output
 from gastown.cli.convoy_view import HEADINGS, Seen, heading, rows
 from gastown.cli.errors import about
@@ -53,11 +54,12 @@ def run(options: argparse.Namespace) -> int:
 def _read(client: Client, namespace: str, name: str) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     with about(f"convoy {name} in namespace {namespace}", remedy="see `gt convoy list`"):
         convoy = client.get(CONVOY, namespace, name)
+        label = shorten(name)
         named = set(convoy["spec"].get("beads", []))
         # Beads that a convoy only names carry no label of it: one list of all is cheaper than a request for each.
-        selector = "" if named else f"{labels.CONVOY}={name}"
+        selector = "" if named else f"{labels.CONVOY}={label}"
         found = client.list_all(BEAD, namespace, label_selector=selector)
-        requests = client.list_all(MERGE_REQUEST, namespace, field_selector="" if named else f"spec.convoyName={name}")
-    beads = [item for item in found if item["metadata"]["name"] in named or item["metadata"].get("labels", {}).get(labels.CONVOY) == name]
+        requests = client.list_all(MERGE_REQUEST, namespace, field_selector="" if named else f"spec.convoyName={label}")
+    beads = [item for item in found if item["metadata"]["name"] in named or item["metadata"].get("labels", {}).get(labels.CONVOY) == label]
     names = {item["metadata"]["name"] for item in beads}
     return convoy, beads, [item for item in requests if item["spec"]["beadName"] in names]

@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from gastown.api.text import plain, plain_lines
 from gastown.cli import output
 from gastown.cli.errors import CommandError
 from gastown.cli.place import add_place_arguments, find_place
@@ -49,12 +50,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         output.print_json({"kind": "SessionResult", **to_plain(result)})
     else:
-        print(f"{result.outcome}: {result.message}")
+        print(plain(f"{result.outcome}: {result.message}"))
     return 0
 
 
 def _report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def _tell_harness(result: Result) -> None:

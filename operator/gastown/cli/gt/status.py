@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gastown.api.kinds import AGENT, BEAD, CONVOY, MERGE_REQUEST, RIG, Kind
+from gastown.api.text import plain
 from gastown.cli import output
 from gastown.cli.errors import FAILED, OK, CommandError
 from gastown.cli.gt.local_town import DEFAULT_TOWN, translating
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         cluster = {"server": place.configuration.server, "namespace": place.namespace, "counts": counts} if place else None
         output.print_json({"kind": "TownStatus", "local": local, "cluster": cluster, "trouble": trouble})
     else:
-        print("".join(f"{line}\n" for line in _lines(options.town, local, counts, trouble, place)), end="")
+        print("".join(f"{plain(line)}\n" for line in _lines(options.town, local, counts, trouble, place)), end="")
     return OK if (local and local["up"]) or counts else FAILED
 
 
