@@ -29,6 +29,7 @@ class HeadLimits:
         link_bytes: Of the name a symbolic link holds.
         file_bytes: Of one file; the repo-server holds one in memory to send it.
         total_bytes: Of all changed files, unpacked: a small pack may hold a huge tree.
+        entries: Changed files and folders: one folder named ten times in each of ten is ten thousand million paths in ten small objects.
     """
 
     name_bytes: int = 255
@@ -37,6 +38,7 @@ class HeadLimits:
     link_bytes: int = 4_095
     file_bytes: int = 100 << 20
     total_bytes: int = 1 << 30
+    entries: int = 200_000
 
 
 def find_problem(repository: Repository, base: ObjectId | None, head: ObjectId, limits: HeadLimits) -> str:
@@ -55,7 +57,10 @@ def find_problem(repository: Repository, base: ObjectId | None, head: ObjectId, 
         ObjectMissing: One of the commits, or something below the head, is not in the repository.
     """
     total = 0
-    for path, mode, object_id in _changes(repository, repository.tree_of(base) if base else None, repository.tree_of(head)):
+    changes = _changes(repository, repository.tree_of(base) if base else None, repository.tree_of(head))
+    for number, (path, mode, object_id) in enumerate(changes, start=1):
+        if number > limits.entries:
+            return f"the changes have more than {limits.entries} files and folders"
         if problem := _unfit_name(path, limits):
             return f"{_shown(path)} has {problem}"
         if mode not in _ORDINARY_MODES:

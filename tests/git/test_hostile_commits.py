@@ -216,13 +216,21 @@ def test_unrelated_work_comes_back_as_a_conflict_that_says_what_to_do(town: Queu
 
 # Trees that no disk can hold
 
-LIMITS = HeadLimits(file_bytes=1000, total_bytes=2500)
+LIMITS = HeadLimits(file_bytes=1000, total_bytes=2500, entries=300)
 
 
 def nested(rig: Repository, depth: int, name: bytes) -> ObjectId:
     tree = raw_tree(rig, (b"100644", name, blob(rig, b"x")))
     for _ in range(depth - 1):
         tree = raw_tree(rig, (b"40000", name, tree))
+    return tree
+
+
+def repeated(rig: Repository, levels: int) -> ObjectId:
+    """Ten names for one folder of ten names for one folder: 10 ** levels paths in a handful of objects."""
+    tree = raw_tree(rig, (b"100644", b"empty", blob(rig, b"")))
+    for _ in range(levels):
+        tree = raw_tree(rig, *((b"40000", b"%d" % number, tree) for number in range(10)))
     return tree
 
 
@@ -239,6 +247,7 @@ UNUSABLE: dict[str, tuple[Callable[[Repository], ObjectId], str]] = {
         lambda rig: raw_tree(rig, *((b"100644", b"%d" % number, blob(rig, b"%d" % number * 900)) for number in range(3))),
         "more than 2500 bytes",
     ),
+    "more paths than anybody could write": (lambda rig: repeated(rig, 10), "more than 300 files and folders"),
     "a name of terminal escapes": (lambda rig: raw_tree(rig, (b"777", b"\xff\x1b[2J\n", blob(rig, b"x"))), "\\udcff\\x1b[2J\\n has"),
 }  # fmt: skip
 
