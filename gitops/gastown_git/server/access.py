@@ -6,8 +6,8 @@ refs is allowed because the server keeps the old tip first (old_tips.py). receiv
 them behind the ref.
 
 The refs that the next session of a bead may go on from, `refs/heads/polecat/<agent>/<bead>` and `refs/agents/<agent>/wip/<bead>`, are
-narrower: a polecat writes them only for the bead its session pod was made for. Otherwise an agent could lead the work of any bead
-astray by leaving something newer under its name.
+narrower: a polecat writes them only for the bead its session pod was made for, and crew, which has no such pod, not at all. Otherwise
+an agent could lead the work of any bead astray by leaving something newer under its name.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def find_refusal(identity: Identity, namespace: str, rig: str, update: RefUpdate
     rest = update.ref.removeprefix(own)
     if not _PLAIN_REST.fullmatch(rest) or any(part in {"", ".", ".."} for part in rest.split("/")):
         return f"{own}<name> needs a plain name after the last slash; push to {own}<bead>"
-    if identity.role == "polecat" and identity.bead and (told := _of_other_bead(own, rest, identity.bead)):
+    if told := _of_other_bead(identity, own, rest):
         return told
     if update.is_creation and update.is_deletion:
         return "there is nothing to delete; fetch with --prune to see what exists"
@@ -134,12 +134,15 @@ def _no_push_at_all(identity: Identity, namespace: str, rig: str) -> str:
     return f"an agent of role {identity.role} has no branches; let a polecat or crew agent do the change"
 
 
-def _of_other_bead(own: str, rest: str, bead: str) -> str | None:
-    is_branch = own.startswith(ref_names.POLECAT_BRANCHES)
+def _of_other_bead(identity: Identity, own: str, rest: str) -> str | None:
+    is_branch, bead = own.startswith(ref_names.POLECAT_BRANCHES), identity.bead
     name = rest if is_branch else rest.removeprefix(CHECKPOINTS)
-    is_start = "/" not in name if is_branch else rest.startswith(CHECKPOINTS)
+    is_start = (is_branch and "/" not in name) or (own.startswith(ref_names.AGENTS) and rest.startswith(CHECKPOINTS))
     if not is_start or name == bead:
         return None
+    if not bead:
+        # A polecat's token that is bound to no pod was made by somebody who may do all that the agent may.
+        return None if identity.role == "polecat" else f"sessions go on from refs below {own}{CHECKPOINTS}; push to {own}<name>"
     return f"this session works on {bead}; push to {own}{'' if is_branch else CHECKPOINTS}{bead}" + (
         f", or below {own}{name}/" if is_branch else ""
     )

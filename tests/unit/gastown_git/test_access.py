@@ -29,7 +29,7 @@ def refusal(identity: Identity, ref: str, old: str = ONE, new: str = TWO, rig: s
         pytest.param(FURIOSA, "refs/heads/polecat/greeter-furiosa/gp-1.2/try", id="polecat, deeper branch"),
         pytest.param(FURIOSA, "refs/agents/greeter-furiosa/wip/gp-1", id="polecat, checkpoint"),
         pytest.param(CREW, "refs/heads/crew/greeter-max/idea", id="crew, own branch"),
-        pytest.param(CREW, "refs/agents/greeter-max/wip/x", id="crew, checkpoint"),
+        pytest.param(CREW, "refs/agents/greeter-max/notes/x", id="crew, something else of its own"),
     ],
 )
 @pytest.mark.parametrize(("old", "new"), [(ZERO, ONE), (ONE, TWO), (ONE, ZERO)], ids=["create", "move", "delete"])
@@ -81,6 +81,7 @@ def test_a_session_can_not_leave_work_under_the_name_of_another_bead(ref: str, t
         pytest.param(FURIOSA, "refs/heads/POLECAT/greeter-furiosa/x", "only the refinery", id="capitals"),
         pytest.param(FURIOSA, "refs/heads/crew/greeter-furiosa/x", "belongs to another agent", id="a polecat in crew's folder"),
         pytest.param(CREW, "refs/heads/polecat/greeter-max/x", "belongs to another agent", id="crew in the polecats' folder"),
+        pytest.param(CREW, "refs/agents/greeter-max/wip/gp-1", "sessions go on from refs below", id="crew, where sessions of a bead begin"),
         pytest.param(FURIOSA, "refs/stash", "only the town writes this ref", id="any other ref"),
         pytest.param(MAYOR, "refs/heads/polecat/mayor/x", "role mayor has no branches", id="a role without branches"),
         pytest.param(JOE, "refs/heads/crew/joe/x", "people push as their crew agent", id="a person"),
