@@ -172,6 +172,16 @@ def test_a_checkout_killed_before_any_git_command_is_healed_by_the_next_one(serv
     assert ended
 
 
+def test_what_a_killed_checkout_left_is_cleared_away_however_deep_it_is(served: Served, here: Session) -> None:
+    folder = here.worktree
+    folder.mkdir(parents=True)
+    for _ in range(1500):  # as a checkpoint may hold it; Python's own removal is recursive
+        folder /= "d"
+        folder.mkdir()
+    assert checkout(here).commit == served.tip("refs/heads/main")
+    assert git(here.worktree, "status", "--porcelain") == ""
+
+
 def test_only_the_repository_server_is_given_the_token_and_no_setting_holds_it(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("secret-token")

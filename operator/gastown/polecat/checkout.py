@@ -25,6 +25,7 @@ from gastown.polecat.errors import Refused, Unreachable
 from gastown.polecat.git import REMOTE_SECONDS, Git, GitError
 from gastown.polecat.git_settings import append_settings
 from gastown.polecat.session import Session
+from gastown.removal import remove_tree
 
 _COMPLETE = ".checkout-complete"
 _FIRST_WAIT_SECONDS = 0.25
@@ -58,8 +59,8 @@ def checkout(session: Session, *, sleep: Callable[[float], None] = time.sleep, c
         folder.mkdir(parents=True, exist_ok=True)
     if marker.exists():
         return Start(*marker.read_text().rstrip("\n").split(" "))
-    shutil.rmtree(session.repository, ignore_errors=True)
-    shutil.rmtree(session.worktree, ignore_errors=True)
+    remove_tree(session.repository)
+    remove_tree(session.worktree)
     git = _make_repository(session)
     _fetch_until(git, session, clock() + session.checkout_seconds, sleep, clock)
     start = _choose_start(git, session)
