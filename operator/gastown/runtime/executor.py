@@ -217,23 +217,17 @@ class Executor:
 
     async def _create(self, action: Create, decision: _Decision) -> Result:
         kind, body, key = self._parts_of(action.object)
+        for condition in action.provided:
+            if not await self._holds(condition):
+                return Result.STALE
         try:
             await self._writer.send(
                 lambda: self._client.create(kind, body), priority=Priority.CREATE, kind=kind, verb="create", key=key, reason=action.reason
             )
         except AlreadyExists:
             return await self._judge_existing(kind, body, key, decision)
-        for condition in action.provided:
-            if not await self._holds(condition):
-                return Result.STALE
         return Result.DONE
 
-    async def _judge_existing(self, kind: Kind, body: Mapping[str, Any], key: Key, decision: _Decision) -> Result:
-        """UNCHANGED if the object of that name is the one that was wanted, as after a crash between a write and its answer."""
-        existing = await self._client.get(kind, *key)
-        wanted, present = _controller_of(body), _controller_of(to_dict(existing))
-        if wanted and wanted.get("uid") != present.get("uid"):
-            owner = f"{present['kind']} {present['name']}" if present else "nobody"
     async def _holds(self, condition: Unchanged) -> bool:
         """Ask the server: our view may be old, after a stand-still of this process or beside another operator."""
         kind = kind_of(condition.object)
@@ -245,6 +239,12 @@ class Executor:
         is_same = present.metadata.uid == condition.object.metadata.uid
         return is_same and all(attrgetter(name)(present) == attrgetter(name)(condition.object) for name in condition.fields)
 
+    async def _judge_existing(self, kind: Kind, body: Mapping[str, Any], key: Key, decision: _Decision) -> Result:
+        """UNCHANGED if the object of that name is the one that was wanted, as after a crash between a write and its answer."""
+        existing = await self._client.get(kind, *key)
+        wanted, present = _controller_of(body), _controller_of(to_dict(existing))
+        if wanted and wanted.get("uid") != present.get("uid"):
+            owner = f"{present['kind']} {present['name']}" if present else "nobody"
             decision.problem = (
                 f"{kind.name} {'/'.join(key)} already exists and belongs to {owner}, not to {wanted['kind']} {wanted['name']}; "
                 "delete or rename it"
