@@ -21,6 +21,7 @@ from gastown_git.refinery.verdicts import Attempt, Evidence, GateResult, Verdict
 # As the CRD bounds them, and how many files a message names, so that there is room for what to do.
 FILES_LIMIT = 200
 PATH_LIMIT = 1024
+HUNK_LIMIT = 4096
 NAMED_FILES = 10
 NAMED_CHARACTERS = 200
 
@@ -99,7 +100,9 @@ def _conflicted(decision: planner.ReturnConflict, seen: MergeRequest, main: Obje
     # Git labels the sides with the ids it was given; of those the anchor means nothing to anybody.
     named = {decision.base: target, head: head[:12]}
     hunks = [
-        mr_api.ConflictHunk(file=shown(hunk.file)[:PATH_LIMIT], line=hunk.line, text=_renamed(hunk.text, named)) for hunk in found.hunks
+        # The name of a branch may be longer than the id it stands for, which may stand in the file as often as somebody likes.
+        mr_api.ConflictHunk(file=shown(hunk.file)[:PATH_LIMIT], line=hunk.line, text=_renamed(hunk.text, named)[:HUNK_LIMIT])
+        for hunk in found.hunks
     ]
     words = "\n".join(shown(line) for line in _renamed(found.message, named).split("\n"))[: conditions.MESSAGE_LIMIT]
     conflict = mr_api.MergeConflict(base=main, files=files, hunks=hunks, message=words)
