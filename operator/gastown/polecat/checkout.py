@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import shlex
 import shutil
 import sys
@@ -27,6 +28,7 @@ from gastown.polecat.git_settings import append_settings
 from gastown.polecat.session import Session
 from gastown.removal import remove_tree
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _COMPLETE = ".checkout-complete"
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 5.0
@@ -170,6 +172,14 @@ def _newest(git: Git, commits: list[str]) -> str:
 
 def _fetched(git: Git, session: Session) -> str:
     """The start commit, fetched by its id if no ref brought it."""
+    if not _COMMIT.fullmatch(session.start_commit):
+        # git would take what begins with a dash for an option, and one of those names a program to run
+        raise Refused(
+            f"bead {session.bead}",
+            f"its head {session.start_commit!r} is no commit",
+            remedy="clear it by reopening the bead",
+            reason="StartCommitMissing",
+        )
     if commit := git.find_commit(session.start_commit):
         return commit
     try:
