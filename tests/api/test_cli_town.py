@@ -193,9 +193,9 @@ def test_on_a_terminal_the_table_is_drawn_over_itself_and_no_line_is_too_wide(to
                 written += os.read(ours, 65536).decode()
         return word in written
 
-    eventually(lambda: shows("Ready"), 30)
+    eventually(lambda: shows("Ready"), 60)
     town.status(BEAD, "gp-a", phase="Working")
-    eventually(lambda: shows("Working"), 30)
+    eventually(lambda: shows("Working"), 60)
     town.status(CONVOY, "diamond", phase="Landed", progress="1/1")
     assert process.wait(timeout=30) == 0
     eventually(lambda: shows("Landed"))

@@ -143,7 +143,7 @@ def test_nothing_is_left_when_the_test_process_is_killed(tmp_path: Path) -> None
         assert test.stdout.readline() == b"up\n"
         assert len(processes_of(directory)) == 2
         test.kill()
-    eventually(lambda: not processes_of(directory), 20)
+    eventually(lambda: not processes_of(directory), 60)
 
 
 def test_a_process_that_can_not_start_is_told_with_its_log(directory: TownDirectory) -> None:

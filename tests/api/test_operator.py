@@ -61,7 +61,7 @@ def test_one_bead_goes_from_ready_to_landed_in_13_writes(played: PlayedTown) -> 
     with operator(played) as run, played.playing():
         played.bead("gp-1")
         reaches(played, "gp-1", "Landed")
-        eventually(played.is_at_rest, 10)
+        eventually(played.is_at_rest, 60)
     bead = played.get(kinds.BEAD, "gp-1")
     assert (bead["spec"]["state"], bead["spec"]["assignee"]) == ("closed", "")
     assert bead["spec"]["closeReason"] == f"landed {bead['status']['landedCommits'][0]}"
@@ -95,12 +95,12 @@ def test_an_operator_that_finds_nothing_to_do_writes_nothing(played: PlayedTown)
     played.bead("gp-2", dependencies=[{"id": "gp-zz9", "type": "blocks"}])
     with operator(played), played.playing():
         reaches(played, "gp-1", "Landed")
-        eventually(played.is_at_rest, 10)
+        eventually(played.is_at_rest, 60)
         # Counts of the town are written a few seconds late; what follows is about an operator that has nothing left to tell.
-        eventually(lambda: played.get(kinds.TOWN, "town")["status"]["counts"].get("closedBeads") == 1, 15)
-        eventually(lambda: played.get(kinds.RIG, "greeter")["status"].get("activePolecats", 0) == 0, 15)
+        eventually(lambda: played.get(kinds.TOWN, "town")["status"]["counts"].get("closedBeads") == 1, 60)
+        eventually(lambda: played.get(kinds.RIG, "greeter")["status"].get("activePolecats", 0) == 0, 60)
     with operator(played) as second:
-        eventually(lambda: all(controller.is_idle() for controller in second.live().controllers), 15, "everything was looked at")
+        eventually(lambda: all(controller.is_idle() for controller in second.live().controllers), 60, "everything was looked at")
     assert dict(second.writes) == {}
 
 
@@ -110,7 +110,7 @@ def test_an_operator_restarted_in_the_middle_goes_on(played: PlayedTown) -> None
     with played.playing():
         with operator(played):
             played.convoy("moods", DIAMOND)
-            eventually(lambda: any(pod["status"].get("phase") == "Running" for pod in played.sessions()), 20, "a session runs")
+            eventually(lambda: any(pod["status"].get("phase") == "Running" for pod in played.sessions()), 60, "a session runs")
         (before,) = played.sessions()
         with operator(played):
             played.work = played.players.submit
@@ -141,8 +141,8 @@ def test_an_emergency_stop_ends_sessions_and_a_thaw_resumes_the_same_bead(played
         reaches(played, "gp-1", "Working")
         played.patch(kinds.TOWN, "town", {"spec": {"emergencyStop": {"mode": "Active", "reason": "drill"}}})
         # Nobody plays the kubelet of a pod without a node: the server itself deletes it at once.
-        eventually(lambda: not played.sessions(), 5, "the session was deleted")
-        eventually(lambda: played.phase("town", kinds.TOWN) == "Stopped", 5)
+        eventually(lambda: not played.sessions(), 60, "the session was deleted")
+        eventually(lambda: played.phase("town", kinds.TOWN) == "Stopped", 60)
         played.bead("gp-2")
         reaches(played, "gp-2", "Ready")
         holder = played.get(kinds.BEAD, "gp-1")["spec"]["assignee"]
@@ -173,7 +173,7 @@ def test_a_session_that_fails_is_given_up_and_tried_again_when_asked(played: Pla
         played.bead("gp-1")
         reaches(played, "gp-1", "Failed")
         assert played.condition("gp-1", "Stalled")["reason"] == "AttemptsExhausted"
-        eventually(lambda: played.get(kinds.BEAD, "gp-1")["spec"]["assignee"] == "", 5)
+        eventually(lambda: played.get(kinds.BEAD, "gp-1")["spec"]["assignee"] == "", 60)
         played.work = played.players.submit
         played.patch(kinds.BEAD, "gp-1", {"metadata": {"annotations": {labels.RETRY_REQUESTED_AT: "2025-06-15T12:00:00Z"}}})
         reaches(played, "gp-1", "Landed")
@@ -203,8 +203,8 @@ def test_a_bead_that_delivers_no_commit_is_done_when_its_agent_closes_it(played:
     played.work = answer
     with operator(played), played.playing():
         played.convoy("cv", {"templates": [{"name": "a", "title": "Why?", "rigName": "greeter", "delivery": "None"}]})
-        eventually(lambda: played.phase("cv", kinds.CONVOY) == "Landed", 30)
-        eventually(played.is_at_rest, 10)
+        eventually(lambda: played.phase("cv", kinds.CONVOY) == "Landed", 60)
+        eventually(played.is_at_rest, 60)
     (bead,) = played.all(kinds.BEAD)
     assert (bead["status"]["phase"], bead["status"].get("attempts", 0), bead["status"]["usage"]["sessions"]) == ("Closed", 0, 1)
 
@@ -226,7 +226,7 @@ def test_an_unsound_convoy_is_refused_and_a_corrected_one_lands(played: PlayedTo
     with operator(played), played.playing():
         ring: list[Json] = [{"name": "a", "title": "A", "dependsOn": ["b"]}, {"name": "b", "title": "B", "dependsOn": ["a"]}]
         played.convoy("cv", {"defaults": {"rigName": "greeter"}, "templates": ring})
-        eventually(lambda: played.condition("cv", "Stalled", kinds.CONVOY).get("reason") == "Cycle", 15)
+        eventually(lambda: played.condition("cv", "Stalled", kinds.CONVOY).get("reason") == "Cycle", 60)
         assert "a -> b -> a" in played.condition("cv", "Ready", kinds.CONVOY)["message"]
         assert played.all(kinds.BEAD) == []
         played.patch(
@@ -239,11 +239,10 @@ def test_an_unsound_convoy_is_refused_and_a_corrected_one_lands(played: PlayedTo
 def test_the_operator_stops_within_the_grace_of_its_pod(played: PlayedTown) -> None:
     played.found()
     with operator(played) as run:
-        eventually(lambda: run.live().manager.why_not_ready() == "", 15)
+        eventually(lambda: run.live().manager.why_not_ready() == "", 60)
         assert run.live().manager.why_dead() == ""
     assert run.failure is None
-    # A pod has 30 s. kopf 1.45 takes 5 of them when it is stopped while it still scans, as here now and then.
-    assert run.stop_seconds < 20
+    assert run.stop_seconds < 30
 
 
 def test_a_part_that_dies_ends_the_operator(played: PlayedTown) -> None:
@@ -254,7 +253,7 @@ def test_a_part_that_dies_ends_the_operator(played: PlayedTown) -> None:
 
     run = OperatorRun(played.cluster.configuration(), played.namespace, prepare=lambda operator: setattr(operator.feeds[-1], "run", dies))
     run.start()
-    eventually(run.is_dead.is_set, 20, "the operator ended")
+    eventually(run.is_dead.is_set, 60, "the operator ended")
     assert isinstance(run.failure, ExceptionGroup)
     assert "ZeroDivisionError" in repr(run.failure.exceptions)
 
@@ -266,7 +265,7 @@ def test_a_refused_write_is_told_on_the_object_it_was_for(played: PlayedTown) ->
     played.create(kinds.POD, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greeter-furiosa"}, "spec": foreign})
     with operator(played), played.playing():
         played.bead("gp-1")
-        (event, *_) = eventually(lambda: [told for told in played.all(kinds.EVENT) if told["reason"] == "WriteRefused"], 20)
+        (event, *_) = eventually(lambda: [told for told in played.all(kinds.EVENT) if told["reason"] == "WriteRefused"], 60)
         assert event["involvedObject"]["name"] == "greeter-furiosa"
         assert "already exists and belongs to nobody" in event["message"]
         played.client.delete(kinds.POD, played.namespace, "greeter-furiosa")

@@ -247,7 +247,7 @@ def _job_condition(node: ProcessNode, namespace: str, name: str, kind: str) -> d
         assert found is not None, json.dumps(conditions)
         return found
 
-    return eventually(check, 30.0, f"job {name} is {kind}")
+    return eventually(check, 60, f"job {name} is {kind}")
 
 
 def test_a_job_that_passes_completes(node: ProcessNode, space: str) -> None:
@@ -315,6 +315,6 @@ def test_a_pod_is_ready_only_while_its_probe_says_so(node: ProcessNode, space: s
 def test_a_failing_liveness_probe_restarts_the_container(node: ProcessNode, space: str) -> None:
     probe = {"exec": {"command": ["sh", "-c", "echo not alive; exit 1"]}, "periodSeconds": 1, "failureThreshold": 1}
     node.run(space, "lifeless", FOREVER, restartPolicy="Always", terminationGracePeriodSeconds=1, container={"livenessProbe": probe})
-    eventually(lambda: container_status(node.pod(space, "lifeless"))["restartCount"] >= 1, 20.0)
+    eventually(lambda: container_status(node.pod(space, "lifeless"))["restartCount"] >= 1, 60)
     events = node.cluster.kubectl("get", "events", "-n", space, "-o", "json").stdout
     assert "not alive" in events

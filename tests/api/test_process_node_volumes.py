@@ -191,7 +191,7 @@ def test_a_stateful_set_keeps_its_data_when_its_pod_is_deleted(node: ProcessNode
         pod = node.pod(space, "db-0") if node.cluster.kubectl("get", "pod", "db-0", "-n", space, check=False).returncode == 0 else None
         return pod is not None and pod["metadata"]["uid"] != first and bool(container_status(pod)["ready"])
 
-    eventually(replaced, 20.0)
+    eventually(replaced, 60)
     assert node.cluster.kubectl("exec", "-n", space, "db-0", "--", "cat", "/data/starts").stdout == "db-0\ndb-0\n"
 
 
@@ -253,7 +253,7 @@ def test_a_token_for_an_audience_dies_with_its_pod(node: ProcessNode, space: str
     assert is_accepted()
     node.cluster.kubectl("delete", "pod", "holder", "-n", space, "--wait=true")
     # The API server itself remembers a good token for 10 s.
-    eventually(lambda: not is_accepted(), 15.0, "the token is refused")
+    eventually(lambda: not is_accepted(), 60, "the token is refused")
 
 
 def visible_below(hidden: Path) -> set[str]:

@@ -56,7 +56,7 @@ def test_up_again_in_a_running_town_changes_nothing_and_is_quick(small_town: Clu
     pids, before = small_town.pids(), revisions(small_town)
     begin = time.monotonic()
     assert up_again(small_town) == []
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 120
     assert small_town.pids() == pids
     assert revisions(small_town) == before
 
@@ -108,7 +108,7 @@ def test_an_installation_that_was_killed_is_no_obstacle(small_town: Cluster, tmp
     (tmp_path / "chart" / "templates" / "stuck.yaml").write_text(stuck)
     command = [str(small_town.programs.helm), "upgrade", "gastown", str(tmp_path / "chart"), "-n", SYSTEM]
     with subprocess.Popen([*command, "--kubeconfig", str(small_town.kubeconfig)], stdout=subprocess.DEVNULL) as helm:
-        eventually(lambda: revisions(small_town)[-1][1] == "pending-upgrade", 30, "helm has begun")
+        eventually(lambda: revisions(small_town)[-1][1] == "pending-upgrade", 60, "helm has begun")
         helm.kill()
     up_again(small_town)
     assert revisions(small_town)[-1][1] == "deployed"

@@ -62,7 +62,7 @@ def test_the_deadline_ends_git_and_what_it_started(other_git: Path, tmp_path: Pa
         run_git(["fetch"], timeout_seconds=0.3)
     assert time.monotonic() - started < 60
     helper = int((tmp_path / "helper").read_text())
-    eventually(lambda: not _is_running(helper), timeout_seconds=4, describe="helper of git ended")
+    eventually(lambda: not _is_running(helper), describe="helper of git ended")
 
 
 def test_git_that_does_not_listen_to_sigterm_is_killed(other_git: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,9 @@ class Shop:
             if not (problem := action()):
                 self.check()
                 return
-            eventually(life.is_over, 30, f"death, which alone excuses {problem}")
+            eventually(life.is_over, 60, f"death, which alone excuses {problem}")
             assert life.was_killed(), life.told()
-            eventually(lambda: not self.children(), 30, "git processes of the dead server are gone")
+            eventually(lambda: not self.children(), 60, "git processes of the dead server are gone")
             self.check()
         raise AssertionError(f"no success in {TRIES} tries")
 
@@ -182,7 +182,7 @@ def test_a_client_that_comes_again_gets_its_work_in_though_the_server_dies_at_ea
     finally:
         if shop.life is not None:
             shop.life.kill()
-    eventually(lambda: not shop.children(), 30, "git processes of the last server are gone")
+    eventually(lambda: not shop.children(), 60, "git processes of the last server are gone")
     died_at = {what for what, _ in deaths_in(tmp_path / "server")}
     hooks = {"hook pre-receive ", "hook reference-transaction prepared", "hook reference-transaction committed", "hook post-receive "}
     assert died_at >= {*hooks, "keep_old_tips", "release_contained_tips", "body 1", "body 2", "answer application/x-tar 2"}

@@ -95,7 +95,7 @@ class Workplace:
                     raise
                 return ""
 
-        return eventually(take, 30)
+        return eventually(take, 60)
 
     def forget_locks(self) -> None:
         """As if a lock that a killed git left on the checkpoint's ref were old by now."""

@@ -182,7 +182,7 @@ def test_a_session_that_runs_too_long_is_ended_and_its_work_kept(town: Town) -> 
 
 def test_work_is_kept_while_the_agent_runs(town: Town) -> None:
     process = town.start("echo half > half.py; sleep 600", checkpoint_seconds=1)
-    kept = eventually(lambda: town.served.tip(CHECKPOINT), 30)
+    kept = eventually(lambda: town.served.tip(CHECKPOINT), 60)
     assert git(town.served.path, "show", f"{kept}:half.py") == "half"
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT_SECONDS)
@@ -190,7 +190,7 @@ def test_work_is_kept_while_the_agent_runs(town: Town) -> None:
 
 def test_sigterm_keeps_the_work_and_hands_the_session_on(town: Town) -> None:
     process = town.start("echo half > half.py; echo started; trap '' TERM; sleep 600")
-    eventually((town.session.worktree / "half.py").exists, 30)
+    eventually((town.session.worktree / "half.py").exists, 60)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT_SECONDS)
     message = pod.termination_message(town.session)
@@ -205,7 +205,7 @@ def test_the_lease_is_renewed_in_the_name_of_the_pod(town: Town) -> None:
         with town.cluster.client() as client:
             return dict(client.get(LEASE, town.namespace, AGENT).get("spec", {}))
 
-    eventually(lambda: lease().get("renewTime"), 30)
+    eventually(lambda: lease().get("renewTime"), 60)
     assert lease()["holderIdentity"] == town.session.pod_uid
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT_SECONDS)
@@ -348,7 +348,7 @@ def test_as_pid_1_orphans_are_reaped_while_the_agent_runs(town: Town) -> None:
 @as_pid_1
 def test_as_pid_1_sigterm_leads_to_a_checkpoint_and_a_termination_message(town: Town) -> None:
     process = town.start("echo half > half.py; (setsid sleep 600 &); sleep 600", as_pid_1=True)
-    eventually((town.session.worktree / "half.py").exists, 30)
+    eventually((town.session.worktree / "half.py").exists, 60)
     first = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
     os.kill(first, signal.SIGTERM)  # PID 1 inside, as the kubelet signals it
     process.communicate(timeout=LIMIT_SECONDS)
@@ -360,7 +360,7 @@ def test_as_pid_1_sigterm_leads_to_a_checkpoint_and_a_termination_message(town: 
 def test_a_harness_killed_from_outside_is_spoken_for(town: Town) -> None:
     process = town.start("sleep 600")
     (town.session.workspace / "termination-log").write_text("")
-    harness = eventually(lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split(), 30)[0]
+    harness = eventually(lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split(), 60)[0]
     os.kill(int(harness), signal.SIGKILL)
     process.communicate(timeout=LIMIT_SECONDS)
     message = pod.termination_message(town.session)

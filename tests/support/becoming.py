@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def becomes(check: Callable[[], bool], timeout_seconds: float = 10.0, describe: Callable[[], str] = lambda: "") -> None:
+async def becomes(check: Callable[[], bool], timeout_seconds: float = 60.0, describe: Callable[[], str] = lambda: "") -> None:
     """Return once the check is true.
 
     Raises:

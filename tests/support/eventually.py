@@ -10,12 +10,12 @@ T = TypeVar("T")
 _INTERVAL_SECONDS = 0.05
 
 
-def eventually(check: Callable[[], T], timeout_seconds: float = 15.0, describe: str = "") -> T:
+def eventually(check: Callable[[], T], timeout_seconds: float = 60.0, describe: str = "") -> T:
     """Call a check until it gives something true, and return that.
 
     Args:
         check: Asked every 50 ms. An AssertionError of it counts as "not yet".
-        timeout_seconds: Of the whole wait.
+        timeout_seconds: Of the whole wait; generous, since machines may be slow and a long one costs nothing when all is well.
         describe: What is waited for, for the failure.
 
     Raises:

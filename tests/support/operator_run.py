@@ -74,7 +74,7 @@ class OperatorRun:
         assert self.operator is not None
         return self.operator
 
-    def stop(self, timeout_seconds: float = 20.0) -> None:
+    def stop(self, timeout_seconds: float = 60.0) -> None:
         """End it as a SIGTERM does."""
         started = time.monotonic()
         if self._loop is not None and self.operator is not None and not self.is_dead.is_set():

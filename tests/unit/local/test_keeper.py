@@ -151,7 +151,7 @@ def test_a_keeper_that_can_not_write_its_log_goes_on(kept: Kept) -> None:
         try:
             for _ in range(2):
                 kept.kill()
-                eventually(lambda before=before: kept.runs() and kept.find() != before, 30, "the sleeper is back")  # type: ignore[misc]
+                eventually(lambda before=before: kept.runs() and kept.find() != before, 60, "the sleeper is back")  # type: ignore[misc]
                 before = kept.find()
             assert keeper.poll() is None
         finally:

@@ -60,7 +60,7 @@ def test_a_log_of_any_size_goes_to_a_file_and_its_end_is_shown(tmp_path: Path) -
 def test_descendants_of_descendants_are_found_and_ended(tmp_path: Path) -> None:
     script = f"sh -c 'sleep 600 & echo $! > {tmp_path}/deep; wait' & wait"
     process = subprocess.Popen(["setsid", "sh", "-c", script])
-    deep = int(eventually(lambda: (tmp_path / "deep").read_text() if (tmp_path / "deep").exists() else "", 10))
+    deep = int(eventually(lambda: (tmp_path / "deep").read_text() if (tmp_path / "deep").exists() else "", 60))
     assert deep in descendants(process.pid)
     assert end_all(process.pid) >= 2
     eventually(lambda: is_gone(deep))
