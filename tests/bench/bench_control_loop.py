@@ -64,6 +64,7 @@ def _town(folder: Path, agents: int) -> Iterator[tuple[Cluster, PlayedTown, Oper
             spec = {"prefix": "gp", "profileName": "apprentice", "maxPolecats": agents, "suspend": True, "gates": to_dict(GATES)}
             played.players.create(kinds.RIG, "greeter", spec)
             played.apply_status(kinds.RIG, "greeter", {"conditions": [played.players.condition("RepositoryReady")]})
+            eventually(lambda: played.condition("greeter", "Ready", kinds.RIG).get("status") == "True", WAIT_SECONDS, "the rig is Ready")
             yield cluster, played, process
 
 

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gastown.api import kinds, labels
+from gastown.api.codec import to_dict
 from gastown.api.kinds import Kind
+from gastown.api.meta import Condition
 from gastown.api.names import gate_run_name, merge_request_name, session_branch
 from gastown.api.rig import Gate, gate_digest
 
@@ -172,8 +174,10 @@ class Players:
         self.world.apply_status(kinds.MERGE_REQUEST, mr["metadata"]["name"], status)
 
     def condition(self, type_: str) -> Json:
-        """A condition that is True since now."""
-        return {"type": type_, "status": "True", "reason": type_, "message": "", "lastTransitionTime": self.clock()}
+        """A condition that is True since now, in the form in which our programs write it: the operator may not change another's."""
+        said = Condition(type=type_, status="True", reason=type_, lastTransitionTime=self.clock())
+        found: Json = to_dict(said)
+        return found
 
     # People
 
