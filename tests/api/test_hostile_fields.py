@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 
 each_kind = pytest.mark.parametrize("kind", GASTOWN_KINDS, ids=lambda kind: kind.name)
 # So many of the values go into one field in the ordinary run; which ones differs from field to field.
-SAMPLE = 5
+SAMPLE = 3
 # What a field needs beside it, by the rules between fields.
 BESIDE: Mapping[str, Any] = {
     "Bead spec.closeReason": {"state": "closed"},

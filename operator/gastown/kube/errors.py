@@ -8,6 +8,7 @@ ApiError
   AlreadyExists       409  on create
   Gone                410  that resourceVersion is compacted: list again
   Invalid        400, 422  the object itself, or the `test` of a JSON patch, was refused
+    TooLarge     413, 500  the object, as it would then be, does not fit into the server's store
   TooManyRequests     429  the server asks to wait
   Unavailable      0, 5xx  not reached, cut off, too slow, or broken
 """
@@ -92,6 +93,10 @@ class Invalid(ApiError):
     """The object was refused, or the `test` of a JSON patch did not hold; nothing was written."""
 
 
+class TooLarge(Invalid):
+    """The object does not fit into the store, with what was to be added; nothing was written, and no retry heals it."""
+
+
 class TooManyRequests(ApiError):
     """The server asks to wait; nothing was written.
 
@@ -119,6 +124,9 @@ class Unavailable(ApiError):
         super().__init__(status, reason, message, verb, path)
         self.may_have_happened = may_have_happened
 
+
+# etcd's words, which the API server passes on as an error of its own: for more than etcd takes, and for more than its client sends.
+_TOO_LARGE = ("request is too large", "trying to send message larger than max")
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: Invalid,
@@ -151,6 +159,8 @@ def error_from_status(
     message = str(answer.get("message") or "no message")[:MESSAGE_LIMIT]
     if status == 429:
         return TooManyRequests(message, verb, path, _seconds(retry_after, answer))
+    if status == 413 or (status == 500 and any(words in message for words in _TOO_LARGE)):
+        return TooLarge(status, reason, f"{message}: objects hold 1.5 MiB; make it smaller", verb, path)
     if status >= 500:
         return Unavailable(status, reason, message, verb, path, may_have_happened=True)
     if status == 409 and reason == "AlreadyExists":

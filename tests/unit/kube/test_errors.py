@@ -37,6 +37,18 @@ def test_each_status_has_its_class_and_advice(status: int, reason: str, expected
     assert error.advice is advice
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(413, "limit is 3145728"), (500, "etcdserver: request is too large"), (500, "trying to send message larger than max (3 vs. 2 bytes)")],
+)
+def test_what_the_store_can_not_hold_is_given_up_and_not_waited_for(status: int, words: str) -> None:
+    told = json.dumps({"kind": "Status", "code": status, "reason": "", "message": words}).encode()
+    error = error_from_answer(status, told, "patch", "/apis/x/beads/gp-1/status")
+    assert type(error) is errors.TooLarge
+    assert error.advice is Advice.GIVE_UP
+    assert error.message == f"{words}: objects hold 1.5 MiB; make it smaller"
+
+
 def test_the_message_names_verb_object_answer_and_what_to_do() -> None:
     error = error_from_answer(409, body(409, "Conflict"), "patch", "/apis/x/beads/gp-1")
     assert str(error) == "patch /apis/x/beads/gp-1: 409 Conflict: told (look again)"
