@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from pathlib import Path
 
 from gastown.kube.configuration import Configuration
+from gastown.processes.daemon import run_daemon
 from gastown.processes.operator import Operator, OperatorSettings
-from gastown.runtime import log
 from support.mortal import Doom, Fate, Life, MortalClient
 from support.operator_run import SETTINGS
 
@@ -19,9 +19,8 @@ def operator_life(folder: Path, doom: Doom, where: Configuration, namespace: str
 
 def live(fate: Fate, where: Configuration, namespace: str) -> None:
     """What the child does."""
-    log.set_up("INFO")
     MortalClient.fate = fate
-    asyncio.run(_live(where, OperatorSettings((namespace,), SETTINGS, health_port=0)))
+    run_daemon(partial(_live, where, OperatorSettings((namespace,), SETTINGS, health_port=0)))
 
 
 async def _live(where: Configuration, settings: OperatorSettings) -> None:

@@ -61,6 +61,7 @@ class OperatorRun:
         self._prepare = prepare
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
 
@@ -77,8 +78,8 @@ class OperatorRun:
     def stop(self, timeout_seconds: float = 60.0) -> None:
         """End it as a SIGTERM does."""
         started = time.monotonic()
-        if self._loop is not None and self.operator is not None and not self.is_dead.is_set():
-            self._loop.call_soon_threadsafe(self.operator.stop)
+        if self._loop is not None and self._task is not None and not self.is_dead.is_set():
+            self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(timeout_seconds)
         assert not self._thread.is_alive(), "the operator did not stop"
         self.stop_seconds = time.monotonic() - started
@@ -86,6 +87,8 @@ class OperatorRun:
     def _run(self) -> None:
         try:
             asyncio.run(self._live())
+        except asyncio.CancelledError:
+            pass
         except BaseException as failure:  # noqa: BLE001 - told to the test by `failure`
             self.failure = failure
         finally:
@@ -93,7 +96,7 @@ class OperatorRun:
             self.is_dead.set()
 
     async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         settings = OperatorSettings((self._namespace,), self._settings, health_port=0)
         client = CountingClient(self._where, user_agent="gastown-operator")
         client.writes = self.writes

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+from gastown.kube.configuration import ConfigurationError
 from gastown.runtime.log import say, set_up
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,15 @@ def town_namespaces() -> list[str]:
 def run_daemon(body: Callable[[], Awaitable[None]]) -> None:
     """Run a daemon's body in a new event loop until it ends or SIGTERM or SIGINT cancels it.
 
-    A body that fails ends the process with exit code 1: all state is in the API server and in git, so starting anew is always right.
+    A body that fails ends the process with exit code 1: all state is in the API server and in git, so starting anew is always right. One
+    that finds its environment wrong ends it with 2.
     """
     set_up(os.environ.get("GASTOWN_LOG_LEVEL", "INFO"))
     try:
         asyncio.run(_until_signal(body))
+    except ConfigurationError as problem:
+        say(logger, logging.ERROR, "cannot_start", problem=str(problem))
+        sys.exit(2)
     except Exception as error:  # noqa: BLE001 - the last line of a process says why it ends
         say(logger, logging.ERROR, "ended", exc_info=error, error=str(error))
         sys.exit(1)

@@ -10,9 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +23,9 @@ from gastown.controllers.control_loop import Settings, make_controllers
 from gastown.controllers.stores import make_stores
 from gastown.kube import configuration
 from gastown.kube.aio import Client
-from gastown.kube.configuration import Configuration, ConfigurationError
+from gastown.kube.configuration import ConfigurationError
+from gastown.processes.daemon import run_daemon
 from gastown.processes.patience import patience_from
-from gastown.runtime import log
 from gastown.runtime.controller import Controller
 from gastown.runtime.executor import Executor
 from gastown.runtime.feed import Feed
@@ -112,7 +109,6 @@ class Operator:
         self.stores = make_stores()
         self._settings = settings
         self._registry = kopf.OperatorRegistry()
-        self._stopping = asyncio.Event()
         self.quiet_feeds = [
             KopfFeed(client, kind, self.stores.by_kind()[kind], registry=self._registry, namespaces=settings.namespaces) for kind in QUIET
         ]
@@ -126,28 +122,18 @@ class Operator:
         self.manager = Manager(self.feeds, self.controllers, metrics=self.metrics, tasks=[engine.run])
 
     async def run(self) -> None:
-        """Run until a signal (in the main thread) or `stop`; then decisions under way end first.
+        """Run until cancelled; then decisions under way end first.
 
         Raises:
             BaseException: What a part failed with. End the process with an exit code that is not 0.
         """
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self.stop)
         work = asyncio.create_task(self._run_loop(), name="control loop")
-        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work])
         finally:
-            stopping.cancel()
             work.cancel()
             await asyncio.wait([work], timeout=STOP_SECONDS)
-        if work.done() and not work.cancelled():
-            work.result()
-
-    def stop(self) -> None:
-        """End `run` in good order; call it in the operator's loop."""
-        self._stopping.set()
+        work.result()
 
     def _make_feeds(self) -> list[Feed]:
         by_kind, namespaces = self.stores.by_kind(), self._settings.namespaces
@@ -168,35 +154,19 @@ class Operator:
             await self.manager.run()
 
 
-async def run_operator(where: Configuration, settings: OperatorSettings) -> None:
-    """Run an operator in the present loop until it is told to stop."""
-    async with Client(where, user_agent=COMPONENT) as client:
+async def run_operator() -> None:
+    """Run the operator that the environment describes until it is cancelled."""
+    settings = OperatorSettings.from_environment(os.environ)
+    async with Client(configuration.in_cluster(), user_agent=COMPONENT) as client:
         await Operator(client, settings).run()
 
 
-def main() -> int:
-    """The console script gastown-operator.
-
-    Returns:
-        0 after a signal, 1 when a part failed, 2 when the environment is wrong.
-    """
-    log.set_up(os.environ.get("GASTOWN_LOG_LEVEL", "INFO"))
+def main() -> None:
+    """The console script gastown-operator."""
     # kopf tells each event at INFO and each attempt at ERROR; what it is worth to us our own log says.
     logging.getLogger("kopf").setLevel(logging.CRITICAL)
-    try:
-        settings = OperatorSettings.from_environment(os.environ)
-        where = configuration.in_cluster()
-    except ConfigurationError as problem:
-        say(logger, logging.ERROR, "cannot_start", problem=str(problem))
-        return 2
-    try:
-        asyncio.run(run_operator(where, settings))
-    except Exception as failure:  # noqa: BLE001 - the last line of a process that ends because of it
-        say(logger, logging.ERROR, "failed", exc_info=failure, problem=f"{type(failure).__name__}: {failure}")
-        return 1
-    say(logger, logging.INFO, "stopped")
-    return 0
+    run_daemon(run_operator)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
