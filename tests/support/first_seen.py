@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gastown.api.kinds import Kind
-from gastown.kube.aio import Client
+from gastown.kube.decoding import WatchEvent
 from support.cluster import Cluster
+from support.watching import watching
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,13 @@ class FirstSeen:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch for the length of a block."""
-        stop, begun = threading.Event(), threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._watch_all(stop, begun)), name="first seen", daemon=True)
-        thread.start()
-        assert begun.wait(30)
-        try:
+        watches = [
+            (question.kind, partial(self._hear, question, times)) for question, times in zip(self._questions, self.times, strict=True)
+        ]
+        with watching(self._cluster, self._namespace, watches):
             yield
-        finally:
-            stop.set()
-            thread.join(30)
 
-    async def _watch_all(self, stop: threading.Event, begun: threading.Event) -> None:
-        async with Client(self._cluster.configuration(), user_agent="first-seen") as client:
-            versions = [(await client.list_all(question.kind, self._namespace, raw=True)).resource_version for question in self._questions]
-            tasks = [
-                asyncio.create_task(self._watch(client, question, version, times))
-                for question, version, times in zip(self._questions, versions, self.times, strict=True)
-            ]
-            begun.set()
-            await asyncio.to_thread(stop.wait)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _watch(self, client: Client, question: Question, version: str, times: dict[str, float]) -> None:
-        async for event in client.watch(question.kind, self._namespace, version, raw=True):
-            value = event.object
-            if event.type in ("ADDED", "MODIFIED") and value["metadata"]["name"] not in times and question.is_true(value):
-                times[value["metadata"]["name"]] = time.monotonic()
+    def _hear(self, question: Question, times: dict[str, float], event: WatchEvent) -> None:
+        value = event.object
+        if event.type != "DELETED" and value["metadata"]["name"] not in times and question.is_true(value):
+            times[value["metadata"]["name"]] = time.monotonic()

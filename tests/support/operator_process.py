@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from gastown.api.kinds import SERVICE_ACCOUNT
-from gastown.kube.configuration import SERVICEACCOUNT_VARIABLE
 from support.cluster import Cluster
 from support.eventually import eventually
 from support.installed_chart import SYSTEM
+from support.session_pod import mount_account
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -55,19 +53,8 @@ def operator_process(cluster: Cluster, folder: Path, *, towns: str = "town") -> 
         folder: Becomes its ServiceAccount folder, and gets operator.log.
         towns: Comma separated.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    own = cluster.configuration()
-    with cluster.client() as administrator:
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
-        answer = administrator.create(SERVICE_ACCOUNT, body, namespace=SYSTEM, subresource="token", name="operator")
-    (folder / "token").write_text(answer["status"]["token"])
-    (folder / "ca.crt").write_bytes(Path(own.authority_file).read_bytes())
-    (folder / "namespace").write_text(SYSTEM)
-    server = urlsplit(cluster.server)
-    environment = os.environ | {
-        "KUBERNETES_SERVICE_HOST": str(server.hostname),
-        "KUBERNETES_SERVICE_PORT": str(server.port),
-        SERVICEACCOUNT_VARIABLE: str(folder),
+    environment = os.environ | mount_account(cluster, SYSTEM, "operator", folder)
+    environment |= {
         "GASTOWN_TOWN_NAMESPACES": towns,
         "GASTOWN_REPO_URL": "http://repo.invalid:8080",
         "GASTOWN_SESSION_IMAGE": "gastown/session:test",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from gastown.api.kinds import POD
-from gastown.kube.aio import Client
+from gastown.kube.decoding import WatchEvent
 from support.cluster import Cluster
+from support.watching import watching
 
 GONE = "gone"
 _WORDS = frozenset({"phase", "reason", "ready", "may", "lasts"})
@@ -120,38 +119,19 @@ class PodRecorder:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Watch for the length of a block."""
-        stop, begun = threading.Event(), threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._record(stop, begun)), name="pod recorder", daemon=True)
-        thread.start()
-        assert begun.wait(30)
-        try:
+        with watching(self._cluster, self._namespace, [(POD, self._hear)]):
             yield
-        finally:
-            stop.set()
-            thread.join(30)
 
-    async def _record(self, stop: threading.Event, begun: threading.Event) -> None:
-        async with Client(self._cluster.configuration(), user_agent="pod-recorder") as client:
-            version = (await client.list_all(POD, self._namespace, raw=True)).resource_version
-            watch = asyncio.create_task(self._watch(client, version))
-            begun.set()
-            await asyncio.to_thread(stop.wait)
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
-
-    async def _watch(self, client: Client, version: str) -> None:
-        async for event in client.watch(POD, self._namespace, version, raw=True):
-            if event.type == "BOOKMARK":
-                continue
-            name = event.object["metadata"]["name"]
-            states = self.states.setdefault(name, [])
-            state = state_of(event.object)
-            if event.type != "DELETED":
-                self.last[name] = event.object
-            # Until a node has seen it a pod has no containers to tell of.
-            if states and not states[-1].containers:
-                states.pop()
-            if not states or states[-1] != state:
-                states.append(state)
-            if event.type == "DELETED":
-                states.append(State(GONE))
+    def _hear(self, event: WatchEvent) -> None:
+        name = event.object["metadata"]["name"]
+        states = self.states.setdefault(name, [])
+        state = state_of(event.object)
+        if event.type != "DELETED":
+            self.last[name] = event.object
+        # Until a node has seen it a pod has no containers to tell of.
+        if states and not states[-1].containers:
+            states.pop()
+        if not states or states[-1] != state:
+            states.append(state)
+        if event.type == "DELETED":
+            states.append(State(GONE))

@@ -51,13 +51,13 @@ def make_bead(cluster: Cluster, namespace: str, name: str, **spec: Any) -> dict[
         return client.create(BEAD, {**body, "spec": {"title": f"Title of {name}", "rigName": "greeter", **spec}})
 
 
-def mount_account(cluster: Cluster, namespace: str, agent: str, folder: Path) -> dict[str, str]:
-    """The environment that gives a process an agent's ServiceAccount, as the kubelet would."""
+def mount_account(cluster: Cluster, namespace: str, account: str, folder: Path) -> dict[str, str]:
+    """The environment that gives a process a ServiceAccount, as the kubelet would."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = cluster.configuration("admin")
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
     with cluster.client() as client:
-        token = client.create(SERVICE_ACCOUNT, body, namespace=namespace, subresource="token", name=agent)["status"]["token"]
+        token = client.create(SERVICE_ACCOUNT, body, namespace=namespace, subresource="token", name=account)["status"]["token"]
     (folder / "token").write_text(token)
     (folder / "namespace").write_text(namespace)
     if configuration.authority_file:
