@@ -148,8 +148,6 @@ class KopfEngine:
             request.headers["Authorization"] = f"Bearer {token}"
         feed, namespace = self._collections.get(request.url.path, (None, ""))
         if feed is None or request.url.query.get("watch") != "true":
-            if feed is not None:
-                feed.kopf_lists(namespace)
             return await handler(request)
         feed.watch_is(namespace, is_open=False)
         answer = await handler(request)
@@ -171,6 +169,7 @@ class _Life:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
+        self._is_stopped = False
         # A daemon: whatever kopf waits for, it never keeps the process from ending.
         self._thread = threading.Thread(target=self._work, name="kopf", daemon=True)
 
@@ -179,6 +178,7 @@ class _Life:
 
     async def stop(self) -> None:
         """End it, if it has not ended by itself; it holds nothing that could be lost."""
+        self._is_stopped = True  # before the look: a thread that has not come to its loop yet finds this there
         if self._loop is not None and not self.ended.done():
             self._call(self._loop, self._cancel)
             await asyncio.wait([self.ended], timeout=STOP_SECONDS)
@@ -197,7 +197,8 @@ class _Life:
 
     async def _main(self) -> None:
         self._loop, self._task, self._stop = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
-        await self._run(self._stop)
+        if not self._is_stopped:
+            await self._run(self._stop)
 
     def _end(self, problem: str) -> None:
         if not self.ended.done():
