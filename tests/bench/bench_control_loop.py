@@ -40,6 +40,8 @@ LANDING_SECONDS = 0.1
 LANDED_GOAL_SECONDS = 1.0
 WAIT_SECONDS = 300
 NAMESPACE = town.TOWN_NAMESPACE
+# Whose pods the chart's policies take for those of Jobs; its own role has no pods, for each of its controllers has an identity.
+JOB_CONTROLLER = "kube-controller-manager"
 OPERATOR = "system:serviceaccount:gastown-system:operator"
 
 
@@ -58,6 +60,9 @@ def _town(folder: Path, agents: int) -> Iterator[tuple[Cluster, PlayedTown, Oper
         installation.wait_for_stamps()
         cluster.make_namespace(NAMESPACE)
         played = PlayedTown(cluster, NAMESPACE)
+        played.job_controller = JOB_CONTROLLER
+        role = ("--clusterrole=system:controller:job-controller", f"--user=system:{JOB_CONTROLLER}")
+        cluster.kubectl("create", "clusterrolebinding", "played-job-controller", *role)
         played.patch(kinds.TOWN, "town", {"spec": {"capacity": {"maxPolecats": agents, "maxGateRuns": agents}}})
         played.players.create(kinds.AGENT_PROFILE, "apprentice", {"adapter": "shell", "command": ["./work"]})
         with operator_process(cluster, folder / "operator") as process:

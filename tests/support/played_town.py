@@ -29,6 +29,7 @@ class PlayedTown:
         players: Those hands.
         work: What a session does: gets its pod, returns the termination message, or {} to go on working.
         exit_code: Of a gate, by its Job.
+        job_controller: Who makes the pods of Jobs; where the chart's policies hold that can not be the administrator.
     """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
@@ -37,15 +38,20 @@ class PlayedTown:
         self.players = Players(self, now_text)
         self.work: Callable[[Json], Json] = self.players.submit
         self.exit_code: Callable[[Json], int] = lambda _: 0
+        self.job_controller = "admin"
         self._clients = threading.local()
 
     @property
     def client(self) -> Client:
-        """The administrator's; one per thread, since a client is one connection."""
-        if not hasattr(self._clients, "one"):
-            self._clients.one = self.cluster.client()
-        client: Client = self._clients.one
-        return client
+        """The administrator's."""
+        return self._client_of("admin")
+
+    def _client_of(self, identity: str) -> Client:
+        """One per thread, since a client is one connection."""
+        mine: dict[str, Client] = self._clients.__dict__
+        if identity not in mine:
+            mine[identity] = self.cluster.client(identity)
+        return mine[identity]
 
     @property
     def landed(self) -> list[str]:
@@ -74,7 +80,8 @@ class PlayedTown:
 
     def create(self, kind: Kind, body: Json) -> Json:
         """Create an object in this namespace."""
-        return self.client.create(kind, {**body, "metadata": {**body["metadata"], "namespace": self.namespace}})
+        client = self._client_of(self.job_controller) if kind == kinds.POD else self.client
+        return client.create(kind, {**body, "metadata": {**body["metadata"], "namespace": self.namespace}})
 
     def find(self, kind: Kind, name: str) -> Json | None:
         """One object, or None."""
