@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench.rows import Row
+from bench.rows import Row, median
 from gastown.api import kinds, labels
 from gastown.api.codec import to_dict
 from gastown.api.kinds import Kind
@@ -32,6 +32,8 @@ from support.players import GATES
 
 NAMES = ("dispatch_ratio", "convoy_landed_p99_s")
 BEADS = 200
+# Each takes a second or two, in which other work on the machine may have either half of the ratio.
+DISPATCHES = 3
 DISPATCH_GOAL = 0.5
 CONVOYS = 100
 AGENTS = 20
@@ -48,7 +50,8 @@ OPERATOR = "system:serviceaccount:gastown-system:operator"
 def run() -> list[Row]:
     """Both figures, each in a control plane of its own."""
     with tempfile.TemporaryDirectory(prefix="gastown-bench-") as folder:
-        return [_dispatch(Path(folder) / "dispatch"), _landing(Path(folder) / "landing")]
+        dispatches = [_dispatch(Path(folder) / f"dispatch-{number}") for number in range(DISPATCHES)]
+        return [_dispatch_row(dispatches), _landing(Path(folder) / "landing")]
 
 
 @contextmanager
@@ -73,8 +76,8 @@ def _town(folder: Path, agents: int) -> Iterator[tuple[Cluster, PlayedTown, Oper
             yield cluster, played, process
 
 
-def _dispatch(folder: Path) -> Row:
-    """Bind 200 ready beads to 200 idle agents, then patch the same beads one by one over one connection."""
+def _dispatch(folder: Path) -> tuple[float, float]:
+    """Bind 200 ready beads to 200 idle agents, then patch the same beads one by one over one connection; both rates, per second."""
     with _town(folder, BEADS) as (cluster, played, process):
         for number in range(BEADS):
             played.players.create(kinds.AGENT, f"greeter-a{number}", {"role": "polecat", "rigName": "greeter"})
@@ -90,27 +93,44 @@ def _dispatch(folder: Path) -> Row:
             raw = _raw_rate(played)
         finally:
             process.process.send_signal(signal.SIGCONT)
-        rate = (BEADS - 1) / (bindings[-1] - bindings[0])
+    return (BEADS - 1) / (bindings[-1] - bindings[0]), raw
+
+
+def _dispatch_row(rates: list[tuple[float, float]]) -> Row:
+    ratio = median([bound / raw for bound, raw in rates])
     return Row(
         name="dispatch_ratio",
-        value=rate / raw,
+        value=ratio,
         unit="of the raw rate",
         goal=f">= {DISPATCH_GOAL}",
-        ok=rate / raw >= DISPATCH_GOAL,
-        reference=f"conditional PATCHes over one connection {raw:.0f}/s",
-        ratio=rate / raw,
-        how=f"{BEADS} ready beads bound to {BEADS} idle agents ({rate:.0f}/s, first to last in the audit log), without a node; "
+        ok=ratio >= DISPATCH_GOAL,
+        reference=f"conditional PATCHes over one connection {median([raw for _, raw in rates]):.0f}/s",
+        ratio=ratio,
+        how=f"median of {len(rates)}: {BEADS} ready beads bound to {BEADS} idle agents, first to last in the audit log, without a node; "
         "then as many conditional merge patches, one after the other, under the same policies",
+        details={"bound and patched per second": [(round(bound), round(raw)) for bound, raw in rates]},
     )
 
 
 def _raw_rate(played: PlayedTown) -> float:
-    beads = played.all(kinds.BEAD)
+    beads = _at_rest(played)
     started = time.monotonic()
     for bead in beads:
         version = bead["metadata"]["resourceVersion"]
         played.patch(kinds.BEAD, bead["metadata"]["name"], {"metadata": {"resourceVersion": version}, "spec": {"assignee": "somebody"}})
     return len(beads) / (time.monotonic() - started)
+
+
+def _at_rest(played: PlayedTown) -> list[dict[str, Any]]:
+    """The beads, once nothing changes them any more: writes that were under way when the operator stopped are still carried out."""
+    looks: list[list[dict[str, Any]]] = [[]]
+
+    def is_still() -> bool:
+        looks.append(played.all(kinds.BEAD))
+        return looks[-2] == looks[-1]
+
+    eventually(is_still, WAIT_SECONDS, "nothing changes the beads")
+    return looks[-1]
 
 
 def _bindings(log: Path) -> list[float]:
