@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gastown.api import agent as agents
 from gastown.api import labels
 from gastown.api.agent_profile import Prices
 from gastown.api.core import ContainerStateTerminated, Pod
@@ -22,12 +23,8 @@ from gastown.decide.times import unix_seconds
 
 AGENT_CONTAINER = "agent"
 
-SUBMITTED = "Submitted"
-HANDOFF = "Handoff"
-FAILED = "Failed"
-NO_CHANGE = "NoChange"
-CLOSED = "Closed"
-LOST = "Lost"
+SUBMITTED, HANDOFF, FAILED = agents.OUTCOME_SUBMITTED, agents.OUTCOME_HANDOFF, agents.OUTCOME_FAILED
+NO_CHANGE, CLOSED, LOST = agents.OUTCOME_NO_CHANGE, agents.OUTCOME_CLOSED, agents.OUTCOME_LOST
 _OUTCOMES = frozenset({SUBMITTED, HANDOFF, FAILED, NO_CHANGE, CLOSED})
 # Outcomes after which the next session starts at once and the bead's attempts are not touched.
 WELL_ENDED = frozenset({SUBMITTED, HANDOFF, CLOSED})

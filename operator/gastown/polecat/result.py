@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SUBMITTED = "Submitted"
-HANDOFF = "Handoff"
-FAILED = "Failed"
-NO_CHANGE = "NoChange"
-CLOSED = "Closed"
+from gastown.api import agent as agents
+
+SUBMITTED, HANDOFF, FAILED = agents.OUTCOME_SUBMITTED, agents.OUTCOME_HANDOFF, agents.OUTCOME_FAILED
+NO_CHANGE, CLOSED = agents.OUTCOME_NO_CHANGE, agents.OUTCOME_CLOSED
 OUTCOMES = (SUBMITTED, HANDOFF, FAILED, NO_CHANGE, CLOSED)
 
 # The kubelet cuts what is longer, which would leave half a JSON document.
