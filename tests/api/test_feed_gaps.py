@@ -100,7 +100,12 @@ BAD_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_ANSWERS.values(), ids=BAD_ANSWERS)
+SOAK = {"500 in the stream", "an error without a code", "nothing", "400", "403", "404", "503 of a proxy"}
+
+
+@pytest.mark.parametrize(
+    "bad", [pytest.param(bad, id=name, marks=[pytest.mark.soak] if name in SOAK else []) for name, bad in BAD_ANSWERS.items()]
+)
 def test_a_feed_comes_back_from_any_answer_to_its_watch_and_keeps_no_ghosts(run: Any, proxy: Proxy, bad: BadAnswer) -> None:
     async def act(it: Fed) -> None:
         await it.make("gp-1")
@@ -219,7 +224,7 @@ def test_a_token_that_rotates_is_followed(run: Any, proxy: Proxy, tmp_path: Path
     run(act, Ways(configure=bearing))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 8))])
 def test_a_link_that_breaks_all_the_time_costs_nothing_but_time(run: Any, proxy: Proxy, seed: int) -> None:
     dice = random.Random(seed)
 

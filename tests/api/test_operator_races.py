@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,57 +17,20 @@ from gastown.api import kinds, labels
 from gastown.api.kinds import BEAD, LEASE
 from gastown.kube.errors import ApiError, NotFound
 from support.cluster import Cluster
+from support.crowd import BEADS, all_landed, found, names_of, nothing_was_done_twice, operating
 from support.eventually import eventually
 from support.executor_builder import Bench, with_bench
-from support.mortal import NEVER, Life
-from support.mortal_operator import operator_life
+from support.mortal import Life
 from support.played_town import PlayedTown
 
 pytestmark = pytest.mark.cluster
 DEADLINE_SECONDS = 180.0
-BEADS = 10
 CLAIMERS = 64
 
 
 @pytest.fixture
 def played(api_server: Cluster, namespace: str) -> PlayedTown:
     return PlayedTown(api_server, namespace)
-
-
-@contextmanager
-def operating(played: PlayedTown, folder: Path) -> Iterator[Life]:
-    """An operator as a process of its own."""
-    life = operator_life(folder, NEVER, played.cluster.configuration(), played.namespace).start()
-    try:
-        yield life
-    finally:
-        if not life.is_over():
-            os.kill(life.pid, signal.SIGCONT)
-            life.stop()
-
-
-def names_of(number: int) -> list[str]:
-    return [f"gp-{one}" for one in range(number)]
-
-
-def found(played: PlayedTown, number: int = BEADS) -> None:
-    played.found(max_polecats=4)
-    for name in names_of(number):
-        played.bead(name)
-
-
-def all_landed(played: PlayedTown) -> bool:
-    return all(bead.get("status", {}).get("phase") == "Landed" for bead in played.all(kinds.BEAD)) and played.is_at_rest()
-
-
-def nothing_was_done_twice(played: PlayedTown, number: int = BEADS) -> None:
-    """One session, one merge request and one GateRun per bead, and no attempt was lost."""
-    beads = played.all(kinds.BEAD)
-    assert sorted(played.landed) == sorted(names_of(number))
-    assert Counter(mr["spec"]["beadName"] for mr in played.all(kinds.MERGE_REQUEST)) == Counter(names_of(number))
-    assert len(played.all(kinds.GATE_RUN)) == number
-    assert {bead["status"].get("attempts", 0) for bead in beads} == {0}
-    assert {bead["metadata"]["name"]: bead["status"]["usage"]["sessions"] for bead in beads} == dict.fromkeys(names_of(number), 1)
 
 
 def holders_seen(played: PlayedTown, stop: threading.Event, seen: dict[str, list[str]]) -> None:

@@ -189,8 +189,9 @@ class Proxy:
             await asyncio.Event().wait()
         step = max(1, self.bytes_per_second // 10)
         for start in range(0, len(data), step):
+            if start:
+                await asyncio.sleep(0.1)
             await response.write(data[start : start + step])
-            await asyncio.sleep(0.1)
         return response
 
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

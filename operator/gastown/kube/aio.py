@@ -24,7 +24,7 @@ from gastown.kube import paths
 from gastown.kube.clock import ServerClock
 from gastown.kube.configuration import Configuration, ConfigurationError
 from gastown.kube.decoding import Listing, WatchEvent, decode_answer, decode_page
-from gastown.kube.errors import ApiError, Gone, Unauthorized, Unavailable, error_from_answer
+from gastown.kube.errors import ApiError, Gone, Silent, Unauthorized, Unavailable, error_from_answer
 from gastown.kube.options import delete_options
 from gastown.kube.retry import DEFAULT_POLICY, RetryPolicy
 from gastown.kube.watch import events_of
@@ -175,7 +175,8 @@ class Client:
 
         Raises:
             Gone: That version is compacted; list again.
-            Unavailable: Cut off or silent; go on from the last event's version.
+            Silent: Not even a bookmark came; list again.
+            Unavailable: Cut off; go on from the last event's version.
         """
         path = paths.with_query(
             paths.collection(kind, namespace),
@@ -196,8 +197,9 @@ class Client:
                 async for event in events_of(kind, answer.content.iter_any(), path, raw=raw):
                     yield event
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            message = f"nothing for {silence_seconds:g} s" if isinstance(error, TimeoutError) else _told(error)
-            raise Unavailable(0, "NoAnswer", message, "watch", path, may_have_happened=True) from error
+            if isinstance(error, TimeoutError):
+                raise Silent(0, "Silent", f"nothing for {silence_seconds:g} s", "watch", path, may_have_happened=True) from error
+            raise Unavailable(0, "NoAnswer", _told(error), "watch", path, may_have_happened=True) from error
 
     async def _object(
         self,

@@ -128,6 +128,14 @@ class Unavailable(ApiError):
 # etcd's words, which the API server passes on as an error of its own: for more than etcd takes, and for more than its client sends.
 _TOO_LARGE = ("request is too large", "trying to send message larger than max")
 
+
+class Silent(Unavailable):
+    """A watch on which not even a bookmark came: its connection is dead, or it waits for a version that the server does not have.
+
+    The latter after the server was restored from a backup: it tells nothing before it has caught up.
+    """
+
+
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: Invalid,
     401: Unauthorized,

@@ -12,7 +12,7 @@ from typing import Any
 from gastown.api.kinds import Kind
 from gastown.kube.aio import Client
 from gastown.kube.decoding import WatchEvent
-from gastown.kube.errors import ApiError, Gone, Unavailable
+from gastown.kube.errors import ApiError, Gone, Silent, Unavailable
 from gastown.runtime.feed import RELIST_SECONDS, Pulse, retry_wait, take_listing, tell_undecodable
 from gastown.runtime.log import say
 from gastown.runtime.store import Store
@@ -87,6 +87,9 @@ class Informer:
                 if self.pulse.last_heard <= started:  # a server that finds every version too old would be listed in a tight loop
                     failures += 1
                     await self._back_off(error, failures)
+            except Silent as error:
+                self._version, failures = "", 1
+                await self._back_off(error, failures)
             except ApiError as error:
                 failures = 1 if self.pulse.last_heard > started else failures + 1
                 await self._back_off(error, failures)

@@ -2,8 +2,8 @@
 
 kopf tells what changed, but neither when it has told everything nor what vanished while its watch was cut off (after a 410 it lists
 again and compares nothing). So this feed lists by itself and the store drops the ghosts: at start, every 10 minutes, and whenever a
-watch of kopf's begins that follows a LIST of kopf's, since only a LIST after the begin of the watch leaves no gap. While kopf does not
-watch, for whatever reason, this feed lists often enough to go on without it.
+watch of kopf's begins, since only a LIST after the begin of the watch leaves no gap. While kopf does not watch, for whatever reason, this
+feed lists often enough to go on without it.
 
 Nothing of kopf's own is written: no handler here but `on.event`, and both storages are stubs. kopf runs in a thread of its own
 (`kopf_engine`); everything it tells is handed over to the loop that owns the store.
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # Between LISTs while kopf does not watch.
 POLL_SECONDS = 30.0
 # Watches that begin together (one per namespace, or a link that flaps) share a LIST.
-TOGETHER_SECONDS = 0.2
+TOGETHER_SECONDS = 0.5
 
 
 class KopfFeed:
@@ -79,9 +79,8 @@ class KopfFeed:
         self._roll = roll
         self._home: asyncio.AbstractEventLoop | None = None
         self._list_is_due = asyncio.Event()
-        # Namespaces that kopf watches now, and those whose next watch follows a LIST of kopf's.
+        # Namespaces that kopf watches now.
         self._watched: set[str] = set()
-        self._listed: set[str] = set()
         kopf.on.event(kind.group, kind.version, kind.plural, id=f"feed-{kind.plural}", registry=registry)(self._on_event)
 
     async def run(self) -> None:
@@ -104,10 +103,6 @@ class KopfFeed:
             for namespace, listing in listings:
                 take_listing(self._store, listing, namespace, self.pulse, self.name)
             await self._until_list_is_due()
-
-    def kopf_lists(self, namespace: str) -> None:
-        """kopf is about to list: what it then does not tell about is found by our LIST after its watch began. From kopf's thread."""
-        self._hand_over(lambda: self._listed.add(namespace))
 
     def watch_is(self, namespace: str, *, is_open: bool) -> None:
         """Whether kopf's watch of a namespace stands. From kopf's thread."""
@@ -139,9 +134,7 @@ class KopfFeed:
             return
         self.pulse.heard()
         self._watched.add(namespace)
-        if namespace in self._listed:
-            self._listed.discard(namespace)
-            self._list_is_due.set()
+        self._list_is_due.set()
 
     async def _on_event(self, event: Any, **_: Any) -> None:
         type_, body = event["type"], dict(event["object"])
