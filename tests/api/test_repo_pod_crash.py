@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from support.landing_town import RED_FILE, LandingTown
 from support.mortal import NEVER, Life
 from support.mortal_refinery import refinery_life
 from support.mortal_repo_server import arm_hooks, free_port, repo_server_life
+from support.repeating import repeating
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
@@ -54,24 +54,8 @@ class RepoPod:
     @contextmanager
     def dying(self, dice: random.Random) -> Iterator[None]:
         """Kill at random moments in the length of the block."""
-        stop, failures = threading.Event(), []
-
-        def loop() -> None:
-            try:
-                while not stop.wait(dice.uniform(0.1, 2.0)):
-                    self.kill(dice.choice([[0], [1], [0, 1]]))
-            except BaseException as failure:  # noqa: BLE001 - told to the test at the end of the block
-                failures.append(failure)
-
-        thread = threading.Thread(target=loop, name="reaper", daemon=True)
-        thread.start()
-        try:
+        with repeating(lambda: self.kill(dice.choice([[0], [1], [0, 1]])), lambda: dice.uniform(0.1, 2.0)):
             yield
-        finally:
-            stop.set()
-            thread.join(60)
-            if failures:
-                raise failures[0]
 
     def close(self) -> None:
         """End both."""

@@ -24,6 +24,7 @@ from support.cluster import Cluster
 from support.end_state import end_state
 from support.played_town import now_text
 from support.players import OVER
+from support.repeating import repeating
 
 Json = dict[str, Any]
 GATES = [Gate(name="unit-tests", command=["make", "test"])]
@@ -116,24 +117,8 @@ class LandingTown:
     @contextmanager
     def playing(self) -> Iterator[None]:
         """Play all the time, in a thread."""
-        stop, failures = threading.Event(), []
-
-        def loop() -> None:
-            try:
-                while not stop.wait(0.05):
-                    self.play()
-            except BaseException as failure:  # noqa: BLE001 - told to the test at the end of the block
-                failures.append(failure)
-
-        thread = threading.Thread(target=loop, name="players", daemon=True)
-        thread.start()
-        try:
+        with repeating(self.play, lambda: 0.05):
             yield
-        finally:
-            stop.set()
-            thread.join(30)
-            if failures:
-                raise failures[0]
 
     def _judge(self, run: Json) -> None:
         is_red = RED_FILE in git_builder.read_files(self.repository, run["spec"]["tree"])

@@ -15,6 +15,7 @@ from gastown.kube.errors import Conflict, NotFound
 from gastown.kube.rest import Client
 from support.cluster import Cluster
 from support.players import GATES, Json, Players
+from support.repeating import repeating
 
 
 def now_text() -> str:
@@ -145,25 +146,8 @@ class PlayedTown:
     @contextmanager
     def playing(self) -> Iterator[None]:
         """Play all the time, in a thread."""
-        stop = threading.Event()
-        failures: list[BaseException] = []
-
-        def loop() -> None:
-            try:
-                while not stop.wait(0.03):
-                    self.play()
-            except BaseException as failure:  # noqa: BLE001 - told to the test at the end of the block
-                failures.append(failure)
-
-        thread = threading.Thread(target=loop, name="players", daemon=True)
-        thread.start()
-        try:
+        with repeating(self.play, lambda: 0.03):
             yield
-        finally:
-            stop.set()
-            thread.join(20)
-            if failures:
-                raise failures[0]
 
     def _play_session(self, pod: Json) -> None:
         if pod["metadata"].get("deletionTimestamp"):

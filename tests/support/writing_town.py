@@ -204,16 +204,6 @@ class WritingTown(ExampleTown):
 
         return _there(eventually(runs, 60, "a session checks out"))
 
-    def page_of(self, pod_uid: str) -> str:
-        """The page that a session works on."""
-        names = {bead["metadata"]["name"]: page for page, bead in self.beads().items()}
-
-        def find() -> str:
-            found = (pod for pod in self.pods() if pod["metadata"]["uid"] == pod_uid)
-            return next((names[pod["metadata"]["labels"]["gastown.dev/bead"]] for pod in found), "")
-
-        return find()
-
     def wait_written(self, timeout_seconds: float = LAND_SECONDS, *, retry_held: bool = False) -> None:
         """Let all agents write on until the convoy has landed.
 
