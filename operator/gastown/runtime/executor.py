@@ -110,6 +110,10 @@ class _Decision:
         return self.answers.get((kind, _key(seen)), seen)
 
 
+class _NoLonger(Exception):
+    """What a creation was provided on does not hold."""
+
+
 class Executor:
     """One per process; shared by all controllers.
 
@@ -217,13 +221,18 @@ class Executor:
 
     async def _create(self, action: Create, decision: _Decision) -> Result:
         kind, body, key = self._parts_of(action.object)
-        for condition in action.provided:
-            if not await self._holds(condition):
-                return Result.STALE
+
+        async def create() -> Any:
+            # In the slot of the write: what is read is as fresh as can be, and where writes queue the reads let bindings pass as well.
+            for condition in action.provided:
+                if not await self._holds(condition):
+                    raise _NoLonger
+            return await self._client.create(kind, body)
+
         try:
-            await self._writer.send(
-                lambda: self._client.create(kind, body), priority=Priority.CREATE, kind=kind, verb="create", key=key, reason=action.reason
-            )
+            await self._writer.send(create, priority=Priority.CREATE, kind=kind, verb="create", key=key, reason=action.reason)
+        except _NoLonger:
+            return Result.STALE
         except AlreadyExists:
             return await self._judge_existing(kind, body, key, decision)
         return Result.DONE
