@@ -12,6 +12,7 @@ from gastown.kube.aio import Client
 from gastown.kube.configuration import in_cluster
 from gastown.processes.daemon import required, run_daemon, town_namespaces
 from gastown.processes.refinery.controller import RigDecider, Settings, Stores
+from gastown.processes.refinery.fence import only_refinery
 from gastown.runtime.controller import Controller
 from gastown.runtime.executor import Executor
 from gastown.runtime.health import health_server
@@ -40,7 +41,7 @@ def main() -> None:
 async def _run(settings: Settings) -> None:
     metrics = Registry("gastown_refinery")
     stores = Stores()
-    async with Client(in_cluster(), user_agent="gastown-refinery") as client:
+    async with only_refinery(settings.data), Client(in_cluster(), user_agent="gastown-refinery") as client:
         executor = Executor(
             client, stores.by_kind(), component="gastown-refinery", metrics=metrics, clock=time.monotonic, wall_clock=client.clock.now
         )
