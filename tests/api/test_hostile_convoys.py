@@ -64,7 +64,7 @@ def test_two_hundred_templates_applied_again_and_again_make_two_hundred_beads(pl
     with operator(played):
         played.cluster.apply({**body, "spec": wanted})
         eventually(lambda: ready(played, "many").get("status") == "True", 120, "the convoy is complete")
-        changed = [{**template, "title": "Else"} for template in wanted["templates"][::-1]]  # type: ignore[union-attr, index]
+        changed = [{**template, "title": "Else"} for template in wanted["templates"][::-1]]  # type: ignore[index]
         for again in (wanted, {**wanted, "templates": changed}, {**wanted, "templates": changed[:100]}, wanted):
             played.cluster.apply({**body, "spec": again})
             generation = played.get(kinds.CONVOY, "many")["metadata"]["generation"]

@@ -142,7 +142,8 @@ def _submitted(status: BeadStatus, delivery: Delivery) -> Condition:
         )
     if status.lastRework is not None:
         text = f"{status.lastRework.mergeRequestName} came back: {status.lastRework.message}".removesuffix(": ")
-        return Condition(type=conditions.SUBMITTED, status="False", reason=status.lastRework.reason, message=text)
+        reason = status.lastRework.reason or reasons.NOT_SUBMITTED
+        return Condition(type=conditions.SUBMITTED, status="False", reason=reason, message=text)
     return Condition(type=conditions.SUBMITTED, status="False", reason=reasons.NOT_SUBMITTED, message="no MergeRequest yet")
 
 

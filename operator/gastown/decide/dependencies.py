@@ -67,8 +67,8 @@ def recorded_outcomes(bead: Bead, neighbours: Neighbours) -> list[DependencyOutc
 
 
 def unsatisfied(outcome: DependencyOutcome) -> bool:
-    """Whether this dependency holds its dependant back."""
-    return outcome.outcome not in _SATISFIED[outcome.type]
+    """Whether this dependency holds its dependant back; of a type that holds nobody back none is recorded, but by a stranger's hand."""
+    return outcome.type in _SATISFIED and outcome.outcome not in _SATISFIED[outcome.type]
 
 
 def never_comes_true(recorded: list[DependencyOutcome]) -> str:
