@@ -44,6 +44,8 @@ def repository_settings(max_push_bytes: int = MAX_PUSH_BYTES) -> list[tuple[str,
         *((f"fetch.fsck.{name}", "warn") for name in _ADOPTABLE_BLEMISHES),
         # git takes an entry of an unknown mode for a submodule, other programs for a file: no gate could say what it is
         ("receive.fsck.badFilemode", "error"),
+        # larger ones are streamed; a push of half a megabyte can unpack to half a gigabyte, and git would hold all of it in memory
+        ("core.bigFileThreshold", "16m"),
         ("receive.maxInputSize", str(max_push_bytes)),
         # the server's own rules (server/access.py) decide about rewrites and deletions, after the old tip is kept
         ("receive.denyNonFastForwards", "false"),
