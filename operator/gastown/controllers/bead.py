@@ -184,22 +184,9 @@ class BeadWiring:
             for parent in {dependencies.parent_name(bead) for bead in (change.before, change.after) if bead is not None}:
                 concerned.update(key_of(bead) for bead in self._stores.beads.by("waits_for", at(namespace, parent)))
         if _edges(change.before) != _edges(change.after):
-            # A ring may have closed or opened: all that are waited for may be in it.
-            concerned.update((namespace, other) for version in versions(change) for other in self._waited_for(version))
+            # A ring may have closed or opened: whoever then finds that it is in one, or no more, wakes the others of it.
+            concerned.update((namespace, edge.id) for version in versions(change) for edge in dependencies.blocking(version))
         return concerned
-
-    def _waited_for(self, bead: Bead) -> list[str]:
-        namespace = bead.metadata.namespace
-        # Its edges as they were or are; the store holds one of the two versions only.
-        reached = dict.fromkeys([*(edge.id for edge in dependencies.blocking(bead)), *self._holders(namespace, bead.metadata.name)])
-        queue = list(reached)
-        for name in queue:  # grows while it is walked
-            if len(reached) > RING_LIMIT:
-                break
-            new = [other for other in self._holders(namespace, name) if other not in reached]
-            reached.update(dict.fromkeys(new))
-            queue.extend(new)
-        return queue
 
 
 def _outward(bead: Bead | None) -> object:

@@ -87,7 +87,25 @@ def decide(seen: BeadSeen, now: float) -> list[Action]:
         wakes.append(Wake(SETTLE_SECONDS, reason="a session that has submitted should end"))
     # Blockers that close one by one need not cost a write each; a new phase is written at once all the same.
     roll_up = status.phase == bead.status.phase == beads.PHASE_BLOCKED
-    return [SetStatus(bead, status, roll_up=roll_up, reason=_log_line(bead, status)), *_events(bead, status), *wakes]
+    return [
+        SetStatus(bead, status, roll_up=roll_up, reason=_log_line(bead, status)),
+        *_events(bead, status),
+        *wakes,
+        *_ring_wakes(bead, verdict),
+    ]
+
+
+def _ring_wakes(bead: Bead, verdict: Verdict) -> list[Wake]:
+    """The others of a ring that was found, and of one that is gone: whoever finds it tells them, since a walk through all that wait for
+    each other at every change would take seconds for a convoy of thousands."""
+    startable = conditions.find_condition(bead.status.conditions, conditions.STARTABLE)
+    was_in_ring = startable is not None and startable.reason == reasons.DEPENDENCY_CYCLE
+    before = set(bead.status.blockedBy) if was_in_ring else set()
+    present = set(verdict.blocked_by) if verdict.reason == reasons.DEPENDENCY_CYCLE else set()
+    if before == set(verdict.blocked_by[:LISTED_LIMIT] if present else ()):
+        return []
+    others = sorted((before | present) - {bead.metadata.name})
+    return [Wake(0.0, key=(bead.metadata.namespace, other), reason="a ring was found or opened") for other in others]
 
 
 def _session_ends(seen: BeadSeen, now: float) -> bool:
