@@ -209,9 +209,7 @@ BAD_LINKS: dict[str, dict[str, float]] = {
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "link", [pytest.param(name, marks=[pytest.mark.soak] if name in ("very slow", "stalling") else []) for name in BAD_LINKS]
-)
+@pytest.mark.parametrize("link", [pytest.param(name, marks=[pytest.mark.soak] if name != "narrow" else []) for name in BAD_LINKS])
 def test_a_town_behind_a_bad_link_does_everything_once(mortal_server: Cluster, space: str, tmp_path: Path, link: str) -> None:
     town = PatientTown(mortal_server, space)
     found(town, 4)

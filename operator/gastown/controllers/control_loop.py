@@ -55,13 +55,13 @@ def refusals(store: Store[Any]) -> Callable[[Key, Outcome], list[Action]]:
     return tell
 
 
-def refused_sessions(sessions: SessionWiring, store: Store[Any]) -> Callable[[Key, Outcome], list[Action]]:
+def refused_sessions(sessions: SessionWiring, store: Store[Any], executor: Executor) -> Callable[[Key, Outcome], list[Action]]:
     """As `refusals`, and a pod that the server does not take counts as a session."""
     tell = refusals(store)
 
     def act(key: Key, outcome: Outcome) -> list[Action]:
         seen = sessions.observe(key)
-        counted = session.refused(seen, outcome.problem, time.time()) if outcome.refused_create and seen is not None else []
+        counted = session.refused(seen, outcome.problem, executor.now()) if outcome.refused_create and seen is not None else []
         return [*tell(key, outcome), *counted]
 
     return act
@@ -95,7 +95,7 @@ def make_controllers(
 
     of_beads = make("bead", observe=beading.observe, decide=bead.decide, workers=4, on_refused=refusals(stores.beads), **common)
     of_dispatch = make("dispatch", observe=dispatching.observe, decide=dispatching.decide, workers=1, **common)
-    on_refused = refused_sessions(sessions, stores.agents)
+    on_refused = refused_sessions(sessions, stores.agents, executor)
     of_sessions = make("session", observe=sessions.observe, decide=session.decide, workers=4, on_refused=on_refused, **common)
     of_requests = make(
         "merge-request", observe=requests.observe, decide=merge_request.decide, on_refused=refusals(stores.merge_requests), **common

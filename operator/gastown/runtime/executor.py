@@ -153,6 +153,10 @@ class Executor:
         self._deleted: dict[str, float] = {}
         self._count = metrics.counter("actions_total", "Actions of deciders, by what became of them.", ("action", "result"))
 
+    def now(self) -> float:
+        """Unix seconds, by the clock that deciders are given: the API server's."""
+        return self._wall_clock()
+
     async def execute(self, actions: Sequence[Action]) -> Outcome:
         """Carry out the actions of one decision in order; stop at the first that is stale or refused.
 

@@ -67,7 +67,7 @@ def test_a_session_whose_request_is_seen_late_has_submitted_all_the_same(machine
     town.close()
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_beads_land_while_clocks_are_set(data: st.DataObject) -> None:
     town = with_beads()
