@@ -42,7 +42,7 @@ def heading(convoy: Convoy) -> str:
     """The convoy itself in one to three lines, ending in a line end."""
     status = convoy.status
     title = f"  {plain(convoy.spec.title)}" if convoy.spec.title else ""
-    lines = [f"convoy {convoy.metadata.name}: {status.phase or 'not seen yet'} {status.progress}".rstrip() + title]
+    lines = [plain(f"convoy {convoy.metadata.name}: {status.phase or 'not seen yet'} {status.progress}").rstrip() + title]
     for type_ in (READY, PROGRESSING) if status.phase != PHASE_LANDED else ():
         condition = find_condition(status.conditions, type_)
         if condition is not None and condition.status == "False":

@@ -59,7 +59,7 @@ def _who(bead: Bead, around: Circumstances) -> str:
     return (
         f"# You are {around.actor}\n\n"
         f"You are agent {around.agent} of the town in namespace {around.namespace}, a polecat of rig {around.rig}.{place}{again}\n"
-        f"On your hook is bead {bead.metadata.name}. What is on your hook is yours to do now: begin at once, ask nobody for leave.\n"
+        f"On your hook is bead {plain(bead.metadata.name)}. What is on your hook is yours to do now: begin at once, ask nobody for leave.\n"
     )
 
 

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 def describe(item: dict[str, Any]) -> str:
     """A bead as text, ending in a line end; anybody's text stands behind a bar."""
     bead = from_dict(Bead, item)
-    lines = [f"{bead.metadata.name}  {plain(bead.spec.title)}"]
+    lines = [f"{plain(bead.metadata.name)}  {plain(bead.spec.title)}"]
     lines += [f"  {name + ':':<16}{plain(value)}" for name, value in _facts(bead) if value]
     lines += [f"  {plain(line)}" for line in _conditions(bead)]
     text = "".join(f"{line}\n" for line in lines)
