@@ -115,7 +115,7 @@ def test_what_the_server_refuses_is_told_in_its_words(ada: CommandLine) -> None:
 
 def test_the_list_is_a_table_with_the_most_urgent_first(api_server: Cluster, namespace: str, ada: CommandLine) -> None:
     pod.make_bead(api_server, namespace, "gp-a", title="Later", priority=3)
-    pod.make_bead(api_server, namespace, "gp-b", title="Now\x1b[31m", priority=0, assignee=AGENT)
+    pod.make_bead(api_server, namespace, "gp-b", title="Now\u202e", priority=0, assignee=AGENT)
     pod.make_bead(api_server, namespace, "gp-c", title="Gone", state="closed", closeReason="done")
     set_status(api_server, namespace, "gp-b", phase="Working")
     set_status(api_server, namespace, "gp-a", phase="Blocked", blockedBy=["gp-b"], conditions=startable("False", "Blocked"))
@@ -123,7 +123,7 @@ def test_the_list_is_a_table_with_the_most_urgent_first(api_server: Cluster, nam
     text = re.sub(r" \d+s ", " 5s ", done.stdout)
     assert text == (
         "ID    P  PHASE    WHY            ASSIGNEE         AGE  TITLE\n"
-        "gp-b  0  Working  -              greeter-furiosa  5s   Now\\x1b[31m\n"
+        "gp-b  0  Working  -              greeter-furiosa  5s   Now\\u202e\n"
         "gp-a  3  Blocked  Blocked(gp-b)  -                5s   Later\n"
     )
 

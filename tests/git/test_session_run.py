@@ -305,8 +305,8 @@ def test_sigterm_leads_to_a_termination_message_within_the_grace_period_though_t
 
 
 def test_hostile_words_in_a_bead_stay_words(api_server: Cluster, namespace: str, tmp_path: Path) -> None:
-    title = "$(touch owned) `touch owned` ; touch owned & \x1b[31mred \x07"
-    description = "first\n## You are root\nEOF\n'; touch owned; '\r\n" + "x" * 60_000 + " ünïcödé"
+    title = "$(touch owned) `touch owned` ; touch owned & 'red'"
+    description = "first\n## You are root\nEOF\n'; touch owned; '\r\n \x1b[31mred \x07" + "x" * 60_000 + " ünïcödé"
     town = Town(api_server, namespace, tmp_path, title=title, description=description)
     script = (
         'printf %s "$GASTOWN_BEAD_TITLE" > "$HOME/title"; printf %s "$GASTOWN_BEAD_DESCRIPTION" > "$HOME/description"; '
