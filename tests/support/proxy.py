@@ -179,9 +179,11 @@ class Proxy:
             yield answer
 
     async def _told(self, request: web.Request, answer: aiohttp.ClientResponse, data: bytes) -> web.StreamResponse:
+        # The server compresses long lists.
+        kept = {name: answer.headers[name] for name in ("Content-Type", "Content-Encoding") if name in answer.headers}
         if not self.bytes_per_second and not self.stall_answers:
-            return web.Response(status=answer.status, body=data, content_type=answer.content_type)
-        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(data)), "Content-Type": answer.content_type})
+            return web.Response(status=answer.status, body=data, headers=kept)
+        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(data)), **kept})
         await response.prepare(request)
         if self.stall_answers > 0:
             self.stall_answers -= 1
