@@ -65,7 +65,7 @@ def test_two_hundred_templates_applied_again_and_again_make_two_hundred_beads(pl
         played.cluster.apply({**body, "spec": wanted})
         eventually(lambda: ready(played, "many").get("status") == "True", 120, "the convoy is complete")
         changed = [{**template, "title": "Else"} for template in wanted["templates"][::-1]]  # type: ignore[index]
-        for again in (wanted, {**wanted, "templates": changed}, {**wanted, "templates": changed[:100]}, wanted):
+        for again in ({**wanted, "templates": changed[:100]}, wanted):
             played.cluster.apply({**body, "spec": again})
             generation = played.get(kinds.CONVOY, "many")["metadata"]["generation"]
             eventually(lambda: played.get(kinds.CONVOY, "many")["status"]["observedGeneration"] == generation, 60, "it was looked at again")  # noqa: B023
